@@ -1,0 +1,151 @@
+"""What the service tells about jobs, trials, epochs and networks."""
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import Field
+
+from shrinknets.wire._base import Wire
+from shrinknets.wire.spec import JobSpec
+from shrinknets.wire.states import JobState, Method, Phase, TrialState
+
+Accuracy = Annotated[float, Field(ge=0, le=1)]
+Item = TypeVar("Item")
+Params = dict[str, float | int | str | list[int]]
+
+
+class Progress(Wire):
+    """How far a job has come."""
+
+    total: int
+    """Trials that the job will run."""
+    ended: int
+    running: int
+    best_validation_accuracy: float | None
+    alive_units: int | None
+    """Hidden units alive in the trial that reported last."""
+
+
+class Job(Wire):
+    """A job as it stands."""
+
+    id: str
+    state: JobState
+    reason: str
+    """Why it is in this state, in words; empty where the state says all."""
+    spec: JobSpec
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    worker: str | None
+    """The worker that holds the job's lease."""
+
+
+class Trial(Wire):
+    """A trial as it stands."""
+
+    id: str
+    job_id: str
+    method: Method
+    number: int
+    """Counts from 0 within job and method."""
+    state: TrialState
+    reason: str
+    params: Params
+    """What the sampler proposed."""
+    seed: int
+    epochs: int
+    """Epochs reported so far."""
+    train_seconds: float
+    """Seconds of training, without evaluation."""
+    validation_accuracy: float | None
+    """Of the chosen network once there is one, of the last epoch before."""
+    widths: list[int]
+    """Alive features per hidden layer, as last reported."""
+    parameters: int | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class Record(Wire):
+    """What a trial reports for one epoch."""
+
+    step: Annotated[int, Field(ge=1)]
+    """Rises by one with each epoch of the trial."""
+    phase: Phase
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: Accuracy
+    widths: list[int]
+    """Alive features per hidden layer."""
+    parameters: int
+    macs: int
+    """Multiply-accumulate operations for one example."""
+    lam: float
+    seconds: float
+    """Training time of the epoch, without evaluation."""
+
+
+class NetworkResult(Wire):
+    """A trained network of a trial, as the trial hands it in."""
+
+    widths: list[int]
+    hidden_units: int
+    parameters: int
+    macs: int
+    validation_accuracy: Accuracy
+    test_accuracy: Accuracy
+    step: int
+    """The epoch that it comes from, chosen by validation."""
+    lam: float
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    weights_bytes: int
+
+
+class Network(NetworkResult):
+    """A trained network in the store."""
+
+    id: str
+    job_id: str
+    trial_id: str
+    method: Method
+    number: int
+    """The number of its trial."""
+
+
+class Event(Wire):
+    """Something changed; ids rise, so a reader can ask for all after the last one it saw."""
+
+    id: int
+    job_id: str
+    trial_id: str | None
+    kind: str
+    """`job`, `trial`, `records` or `networks`: what to read again."""
+    at: datetime
+
+
+class Page(Wire, Generic[Item]):
+    """A page of a list; `next` is the cursor of the following one, if there is one."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+class FieldError(Wire):
+    """One thing wrong with the input."""
+
+    field: str
+    given: str
+    allowed: str
+
+
+class Problem(Wire):
+    """An error (RFC 9457, application/problem+json)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
