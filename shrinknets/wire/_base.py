@@ -1,6 +1,11 @@
 """The strict, frozen base of every type that crosses a process boundary."""
 
-from pydantic import BaseModel, ConfigDict
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Wire(BaseModel):
@@ -9,3 +14,23 @@ class Wire(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def _refuse_unstorable(text: str) -> str:
+    if _NOT_STORABLE.search(text):
+        raise ValueError("text without NUL characters and unpaired surrogates")
+    return text
+
+
+def _replace_unstorable(text: str) -> str:
+    return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+Text = Annotated[str, AfterValidator(_refuse_unstorable)]
+"""Text that every database and every JSON parser can hold."""
+
+Words = Annotated[str, AfterValidator(_replace_unstorable)]
+"""Words for people, such as a traceback: a character that cannot be stored is replaced."""
+
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""A whole number that fits into a database's widest integer."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shrinknets.wire._base import Wire
+from shrinknets.wire._base import Count, Text, Wire, Words
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Order, TrialState
@@ -16,7 +16,7 @@ LEASE_HEADER = "Lease-Token"
 class ClaimRequest(Wire):
     """A worker asks for the next job."""
 
-    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    worker: Annotated[Text, Field(min_length=1, max_length=200)]
     """The worker's name, for people."""
 
 
@@ -39,9 +39,9 @@ class TrialRequest(Wire):
     """The driver announces a trial; the same (method, number) again gives the same trial."""
 
     method: Method
-    number: Annotated[int, Field(ge=0)]
+    number: Count
     params: Params
-    seed: Annotated[int, Field(ge=0)]
+    seed: Count
 
 
 class Attempt(Wire):
@@ -71,7 +71,7 @@ class AttemptEnd(Wire):
 
     state: TrialState
     """`complete`, `infeasible`, `failed` or `cancelled`."""
-    reason: str = ""
+    reason: Words = ""
     records: list[Record] = []
     networks: list[NetworkResult] = []
     """Their weights must have been uploaded before."""
@@ -81,4 +81,4 @@ class JobEnd(Wire):
     """The driver gives the job back: `succeeded`, `failed`, `cancelled`, or `queued` again."""
 
     state: JobState
-    reason: str = ""
+    reason: Words = ""

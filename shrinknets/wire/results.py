@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from shrinknets.wire._base import Wire
+from shrinknets.wire._base import Count, Text, Wire
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Phase, TrialState
 
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 Item = TypeVar("Item")
-Params = dict[str, float | int | str | list[int]]
+Params = dict[Text, float | int | Text | list[int]]
 
 
 class Progress(Wire):
@@ -72,16 +72,16 @@ class Trial(Wire):
 class Record(Wire):
     """What a trial reports for one epoch."""
 
-    step: Annotated[int, Field(ge=1)]
+    step: Annotated[int, Field(ge=1, le=2**63 - 1)]
     """Rises by one with each epoch of the trial."""
     phase: Phase
     train_loss: float
     validation_loss: float
     validation_accuracy: Accuracy
-    widths: list[int]
+    widths: list[Count]
     """Alive features per hidden layer."""
-    parameters: int
-    macs: int
+    parameters: Count
+    macs: Count
     """Multiply-accumulate operations for one example."""
     lam: float
     seconds: float
@@ -91,17 +91,17 @@ class Record(Wire):
 class NetworkResult(Wire):
     """A trained network of a trial, as the trial hands it in."""
 
-    widths: list[int]
-    hidden_units: int
-    parameters: int
-    macs: int
+    widths: list[Count]
+    hidden_units: Count
+    parameters: Count
+    macs: Count
     validation_accuracy: Accuracy
     test_accuracy: Accuracy
-    step: int
+    step: Count
     """The epoch that it comes from, chosen by validation."""
     lam: float
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    weights_bytes: int
+    weights_bytes: Count
 
 
 class Network(NetworkResult):
@@ -128,6 +128,9 @@ class Event(Wire):
 
 class Page(Wire, Generic[Item]):
     """A page of a list; `next` is the cursor of the following one, if there is one."""
+
+    # Page[Job] is made where it is named, and pydantic looks for docstrings in that source.
+    model_config = ConfigDict(use_attribute_docstrings=False)
 
     items: list[Item]
     next: str | None = None

@@ -5,12 +5,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shrinknets.wire._base import Wire
+from shrinknets.wire._base import Text, Wire
 from shrinknets.wire.states import Method
 
-Trials = Annotated[int, Field(ge=1, le=100_000)]
-Width = Annotated[int, Field(ge=1, le=100_000)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+# Strict: "10" where the number 10 belongs is a mistake in the caller's program, not a number.
+Trials = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+Width = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
 
 
 class DatasetName(StrEnum):
@@ -73,7 +74,7 @@ class ShrinkNetsSearch(Wire):
     """Search λ; each trial trains the widest network and shrinks it."""
 
     trials: Trials = 10
-    lam: LogRange = LogRange(low=1e-3, high=1e-1)
+    lam: LogRange = LogRange(low=1e-4, high=3e-2)
     """λ, in loss per unit of gate."""
     rule: Rule = Rule.PROXIMAL
 
@@ -125,24 +126,24 @@ class Methods(Wire):
 class TrainingSpec(Wire):
     """How every trial of the job trains: the same for all methods, so that they compare."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 60
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
-    lr: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 60
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 64
+    lr: Annotated[float, Field(strict=True, gt=0, le=10)] = 1e-3
     """Adam's step size at the start; it is annealed in the last part of the training."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
     """Decoupled decay of the weights (AdamW); gates never decay."""
 
 
 class JobSpec(Wire):
     """One sizing job."""
 
-    name: Annotated[str, Field(max_length=200)] = ""
+    name: Annotated[Text, Field(max_length=200)] = ""
     dataset: DatasetName
     network: MLPBounds = MLPBounds()
     methods: Methods
     training: TrainingSpec = TrainingSpec()
     sampler: Sampler = Sampler.TPE
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
     """Every trial's own seed follows from this, its method and its number."""
 
     @model_validator(mode="after")

@@ -1,0 +1,121 @@
+"""Data sets as tensors, split into training, validation and test rows by a seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from shrinknets_core.errors import UnknownDatasetError
+
+TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.2
+"""Of the rows that are not for the test."""
+LOADERS: dict[str, Callable[[], Any]] = {
+    "digits": datasets.load_digits,
+    "breast_cancer": datasets.load_breast_cancer,
+    "wine": datasets.load_wine,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Examples: x (n, inputs) float32, standardised; y (n,) int64, the classes."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def to(self, device: torch.device | str) -> "Rows":
+        """Return the same rows on a device."""
+        return Rows(x=self.x.to(device), y=self.y.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A data set, ready for training.
+
+    Attributes:
+        train, validation, test: the rows, disjoint.
+        mean, std: (inputs,) of the training rows; the rows hold (raw − mean) / std.
+        num_classes: classes are 0 … num_classes − 1.
+    """
+
+    name: str
+    train: Rows
+    validation: Rows
+    test: Rows
+    mean: Tensor
+    std: Tensor
+    num_classes: int
+
+    @property
+    def inputs(self) -> int:
+        """Features of one example."""
+        return self.train.x.shape[1]
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the same split on a device."""
+        return Split(
+            name=self.name,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+            num_classes=self.num_classes,
+        )
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Return the names that `load_dataset` knows."""
+    return tuple(LOADERS)
+
+
+def load_dataset(name: str, *, seed: int) -> Split:
+    """Load a data set that comes with scikit-learn and split it; needs no network.
+
+    The split depends on the seed alone, keeps the share of each class, and puts 20 % of the rows
+    into the test set and 20 % of the others into the validation set.
+
+    Raises:
+        UnknownDatasetError: there is no data set of this name.
+    """
+    if name not in LOADERS:
+        raise UnknownDatasetError(name, dataset_names())
+    bunch = LOADERS[name]()
+    x = torch.as_tensor(bunch.data, dtype=torch.float32)
+    y = torch.as_tensor(bunch.target, dtype=torch.int64)
+    return split_rows(name, x, y, seed=seed)
+
+
+def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
+    """Split raw rows x (n, inputs) float32 and y (n,) int64 and standardise them.
+
+    Mean and deviation come from the training rows alone; a column that never changes there keeps
+    the deviation 1.
+    """
+    rest, test = train_test_split(
+        range(len(y)), test_size=TEST_SHARE, stratify=y, random_state=seed
+    )
+    train, validation = train_test_split(
+        rest, test_size=VALIDATION_SHARE, stratify=y[rest], random_state=seed
+    )
+    mean, std = x[train].mean(0), x[train].std(0)
+    std = torch.where(std > 0, std, 1.0)
+    x = (x - mean) / std
+    parts = [Rows(x=x[rows], y=y[rows]) for rows in (train, validation, test)]
+    return Split(
+        name=name,
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        mean=mean,
+        std=std,
+        num_classes=int(y.max()) + 1,
+    )

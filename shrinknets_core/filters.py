@@ -1,0 +1,70 @@
+"""Filter layers: one gate per feature, learnt with everything else."""
+
+import torch
+from torch import Tensor, nn
+
+from shrinknets_core.errors import OptionError
+
+
+class Filter(nn.Module):
+    """Multiply each feature by its gate: `y = x · max(0, θ)` (paper, eq. 1).
+
+    Input and output have shape (batch, num_features, *); the gate is broadcast over all
+    dimensions but the second. All gates start at 1, so a new filter changes nothing.
+
+    Attributes:
+        theta: (num_features,) the gates; a parameter in the layer's dtype, on its device.
+        alive: (num_features,) 1 where the feature lives and 0 where it is dead, same dtype. Death
+            is a latch: the update rules keep a dead gate at exactly 0 for good.
+        feature_ids: (num_features,) int64, the features' numbers in the network as it was built;
+            they stay with their features through every collection.
+    """
+
+    theta: nn.Parameter
+    alive: Tensor
+    feature_ids: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        if num_features < 1:
+            raise OptionError("num_features", expected="at least 1", got=num_features)
+        self.theta = nn.Parameter(torch.ones(num_features, dtype=dtype, device=device))
+        self.register_buffer("alive", torch.ones_like(self.theta.data))
+        self.register_buffer("feature_ids", torch.arange(num_features, device=device))
+
+    @property
+    def num_features(self) -> int:
+        """Features that are physically there, dead ones included."""
+        return self.theta.numel()
+
+    def num_alive(self) -> int:
+        """Count the features that live; waits for the device."""
+        return int(self.alive.count_nonzero())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x · max(0, θ)`, of the shape of x: (batch, num_features, *)."""
+        gate = self.theta.relu()
+        return x * gate.view(-1, *(1,) * (x.dim() - 2)) if x.dim() > 2 else x * gate
+
+    @torch.no_grad()
+    def kill(self, features: Tensor) -> None:
+        """Mark features dead by hand, in place; features: indices (k,) or a mask (num_features,).
+
+        Raises:
+            OptionError: nothing would be left alive.
+        """
+        alive = self.alive.clone()
+        alive[features] = 0
+        if not alive.any():
+            raise OptionError("features", expected="a choice that leaves one feature alive", got=features)
+        self.alive.copy_(alive)
+        self.theta.mul_(alive)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}"

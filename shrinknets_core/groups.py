@@ -1,0 +1,67 @@
+"""Groups: the features that one filter gates, and every tensor that they reach."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shrinknets_core.filters import Filter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """One axis of a tensor whose entries belong to the features of a group, in their order."""
+
+    tensor: Tensor
+    axis: int
+
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of each feature's part of the tensor, (num_features,)."""
+        matrix = self.tensor.detach().movedim(self.axis, 0).flatten(1)
+        norms: Tensor = torch.linalg.vector_norm(matrix, dim=1)
+        return norms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Features that live or die one by one under one filter.
+
+    Attributes:
+        name: where the features are in the model, such as `hidden.0`.
+        filter: their gates.
+        incoming: the weight whose rows make the features.
+        outgoing: the weight whose columns read them.
+        others: everything else that has an entry per feature, such as biases.
+    """
+
+    name: str
+    filter: Filter
+    incoming: Slice
+    outgoing: Slice
+    others: tuple[Slice, ...]
+
+    def slices(self) -> tuple[Slice, ...]:
+        """Return every axis that collection has to cut, the filter's own tensors included."""
+        gates = (self.filter.theta, self.filter.alive, self.filter.feature_ids)
+        own = tuple(Slice(tensor=tensor, axis=0) for tensor in gates)
+        return (self.incoming, self.outgoing, *self.others, *own)
+
+    def scale(self) -> Tensor:
+        """Return ‖incoming‖ · ‖outgoing‖ of each feature, (num_features,).
+
+        A gate can shrink while its weights grow and the function stays the same; the product of
+        gate and scale can't.
+        """
+        return self.incoming.norms() * self.outgoing.norms()
+
+    def parameters_per_feature(self) -> int:
+        """Count the weights and biases that go with one feature."""
+        owned = (self.incoming, self.outgoing, *self.others)
+        return sum(part.tensor.numel() // part.tensor.shape[part.axis] for part in owned)
+
+
+def num_alive(groups: Iterable[Group]) -> tuple[int, ...]:
+    """Count the living features of each group, waiting for the device once."""
+    counts = [group.filter.alive.count_nonzero() for group in groups]
+    return tuple(torch.stack(counts).tolist()) if counts else ()

@@ -1,0 +1,28 @@
+"""The end of a training: the step size falls, nothing is removed, the best epoch is chosen."""
+
+import math
+from collections.abc import Iterator
+
+from shrinknets_core.data import Split
+from shrinknets_core.events import EpochRecord, Phase
+from shrinknets_core.mlp import MLP
+from shrinknets_core.training import Choice, Loop, TrainOptions
+
+
+def anneal(
+    loop: Loop, choice: Choice, *, lr: float, epochs: int, phase: Phase
+) -> Iterator[EpochRecord]:
+    """Train on while the step size falls to zero along a cosine; offers each epoch to choice."""
+    for epoch in range(epochs):
+        share = (epoch + 1) / (epochs + 1)
+        record = loop.epoch(phase=phase, lr=lr * (1 + math.cos(math.pi * share)) / 2)
+        choice.offer(record, loop.model)
+        yield record
+
+
+def polish(
+    model: MLP, split: Split, options: TrainOptions, choice: Choice, *, first_step: int, epochs: int
+) -> Iterator[EpochRecord]:
+    """Anneal a network that has shrunk; model: gates folded, trained in place."""
+    loop = Loop(model, split, options, first_step=first_step)
+    yield from anneal(loop, choice, lr=options.lr, epochs=epochs, phase=Phase.POLISH)
