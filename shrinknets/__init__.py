@@ -1,1 +1,31 @@
-"""TODO."""
+"""The ShrinkNets client: submit sizing jobs, watch them, take the networks home."""
+
+from shrinknets._client import Client
+from shrinknets._errors import (
+    ConflictError,
+    InvalidInputError,
+    JobNotSucceededError,
+    NoNetworkError,
+    NotFoundError,
+    ServiceError,
+    ServiceUnreachableError,
+    ShrinkNetsError,
+    WaitTimeoutError,
+)
+from shrinknets._job import Job
+from shrinknets._network import Network
+
+__all__ = [
+    "Client",
+    "ConflictError",
+    "InvalidInputError",
+    "Job",
+    "JobNotSucceededError",
+    "Network",
+    "NoNetworkError",
+    "NotFoundError",
+    "ServiceError",
+    "ServiceUnreachableError",
+    "ShrinkNetsError",
+    "WaitTimeoutError",
+]

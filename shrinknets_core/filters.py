@@ -62,7 +62,9 @@ class Filter(nn.Module):
         alive = self.alive.clone()
         alive[features] = 0
         if not alive.any():
-            raise OptionError("features", expected="a choice that leaves one feature alive", got=features)
+            raise OptionError(
+                "features", expected="a choice that leaves one feature alive", got=features
+            )
         self.alive.copy_(alive)
         self.theta.mul_(alive)
 

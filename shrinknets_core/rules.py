@@ -23,7 +23,7 @@ class Latch:
     nothing. Every `refresh` steps the choice is made anew.
     """
 
-    def __init__(self, groups: Sequence[Group], *, refresh: int = 10) -> None:
+    def __init__(self, groups: Sequence[Group], *, refresh: int = 32) -> None:
         self._filters = [group.filter for group in groups]
         self._names = [group.name for group in groups]
         self._refresh = refresh
@@ -91,7 +91,7 @@ class Proximal:
     """
 
     def __init__(
-        self, groups: Sequence[Group], *, step_size: float = 1.0, refresh: int = 10
+        self, groups: Sequence[Group], *, step_size: float = 1.0, refresh: int = 32
     ) -> None:
         self._groups = list(groups)
         self._step_size = step_size

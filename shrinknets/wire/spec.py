@@ -74,7 +74,7 @@ class ShrinkNetsSearch(Wire):
     """Search λ; each trial trains the widest network and shrinks it."""
 
     trials: Trials = 10
-    lam: LogRange = LogRange(low=1e-4, high=3e-2)
+    lam: LogRange = LogRange(low=1e-3, high=2e-2)
     """λ, in loss per unit of gate."""
     rule: Rule = Rule.PROXIMAL
 

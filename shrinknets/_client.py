@@ -1,0 +1,128 @@
+"""The client of a ShrinkNets service."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from shrinknets import wire
+from shrinknets._job import Job
+from shrinknets._network import Network
+from shrinknets._transport import Transport
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class Client:
+    """Talks to one ShrinkNets service; close it, or use it as a context manager.
+
+    Args:
+        url: the service's address; by default the variable SHRINKNETS_URL, or this machine.
+        timeout_seconds: for one request.
+        transport: replaces the network in tests.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        address = url or os.environ.get("SHRINKNETS_URL") or DEFAULT_URL
+        self._transport = Transport(address, timeout_seconds=timeout_seconds, transport=transport)
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self._transport.url
+
+    def submit(
+        self,
+        spec: wire.JobSpec | None = None,
+        *,
+        dataset: str | None = None,
+        methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("shrinknets",),
+        widths: Sequence[int] | None = None,
+        trials: int | None = None,
+        training: Mapping[str, Any] | None = None,
+        sampler: str | None = None,
+        seed: int = 0,
+        name: str = "",
+    ) -> Job:
+        """Queue a sizing job.
+
+        Args:
+            spec: the whole job; the other arguments are then not looked at.
+            dataset: one of `digits`, `breast_cancer`, `wine`.
+            methods: of `shrinknets`, `path`, `fixed`, `fixed_l2`: names, or a mapping from names to
+                options, such as `{"shrinknets": {"lam": {"low": 1e-4, "high": 1e-2}}}`.
+            widths: the most units that each hidden layer may have, input side first.
+            trials: for each method that does not say its own; `path` is one run and keeps it.
+            training: of `epochs`, `batch_size`, `lr`, `weight_decay`.
+            sampler: `tpe` or `random`.
+            seed: settles splits, weights, batches and proposals.
+            name: for people.
+
+        Raises:
+            InvalidInputError: says which field, what was given and what is allowed.
+            ServiceUnreachableError: nobody answers.
+        """
+        if spec is not None:
+            body: dict[str, Any] = spec.model_dump(mode="json")
+        else:
+            options = methods if isinstance(methods, Mapping) else {m: {} for m in methods}
+            optional = {
+                "dataset": dataset,
+                "network": None if widths is None else {"widths": list(widths)},
+                "training": None if training is None else dict(training),
+                "sampler": sampler,
+            }
+            body = {
+                "methods": {m: _with_trials(m, own, trials) for m, own in options.items()},
+                "seed": seed,
+                "name": name,
+                **{field: value for field, value in optional.items() if value is not None},
+            }
+        return self.submit_body(body)
+
+    def submit_body(self, body: object) -> Job:
+        """Queue the job that a JSON body describes, as `POST /api/v1/jobs` takes it."""
+        return Job(self._transport, self._transport.post("/jobs", wire.Job, body=body))
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield all jobs, the newest first, fetched as they are read."""
+        for info in self._transport.pages("/jobs", wire.Job):
+            yield Job(self._transport, info)
+
+    def job(self, job_id: str) -> Job:
+        """Return the job of this id; raises NotFoundError."""
+        return Job(self._transport, self._transport.get(f"/jobs/{job_id}", wire.Job))
+
+    def network(self, network_id: str) -> Network:
+        """Return the network of this id; raises NotFoundError."""
+        info = self._transport.get(f"/networks/{network_id}", wire.Network)
+        return Network(self._transport, info)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _with_trials(method: str, options: Mapping[str, Any], trials: int | None) -> dict[str, Any]:
+    if trials is None or method == wire.Method.PATH:
+        return dict(options)
+    return {"trials": trials, **options}

@@ -1,0 +1,70 @@
+"""The errors of the client, as one tree."""
+
+from shrinknets.wire import FieldError, Problem
+
+
+class ShrinkNetsError(Exception):
+    """The base of all errors that the client raises on purpose."""
+
+
+class ServiceUnreachableError(ShrinkNetsError):
+    """Nobody answers at the service's address."""
+
+    def __init__(self, url: str, cause: str) -> None:
+        self.url = url
+        super().__init__(
+            f"no ShrinkNets service answers at {url} ({cause}): "
+            "start one with `shrinknets serve`, or give another URL"
+        )
+
+
+class ServiceError(ShrinkNetsError):
+    """The service answered with an error.
+
+    Attributes:
+        status: the HTTP status.
+        errors: what is wrong with which field, where the service says so.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.status = problem.status
+        self.errors: list[FieldError] = problem.errors
+        lines = [problem.title if problem.errors else problem.detail or problem.title]
+        lines += [f"  {e.field}: expected {e.allowed}, got {e.given}" for e in problem.errors]
+        super().__init__("\n".join(lines))
+
+
+class InvalidInputError(ServiceError):
+    """The service can't use what it was given (422)."""
+
+
+class NotFoundError(ServiceError):
+    """There is no such job, trial or network (404)."""
+
+
+class ConflictError(ServiceError):
+    """The state of things does not allow it (409)."""
+
+
+class JobNotSucceededError(ShrinkNetsError):
+    """The job ended as failed or cancelled; what it finished is still there."""
+
+    def __init__(self, job_id: str, state: str, reason: str) -> None:
+        self.job_id = job_id
+        self.state = state
+        self.reason = reason
+        super().__init__(f"job {job_id} {state}" + (f": {reason}" if reason else ""))
+
+
+class NoNetworkError(ShrinkNetsError):
+    """The job has no network, or none that fits."""
+
+
+class WaitTimeoutError(ShrinkNetsError):
+    """The job did not end in the time that the caller gave; it goes on."""
+
+    def __init__(self, job_id: str, seconds: float) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"job {job_id} did not end within {seconds:g} s; it goes on: wait again or cancel it"
+        )

@@ -1,0 +1,119 @@
+"""A sizing job, as the client holds it."""
+
+import time
+
+from shrinknets import frontier as _frontier
+from shrinknets import wire
+from shrinknets._errors import (
+    JobNotSucceededError,
+    NoNetworkError,
+    ServiceUnreachableError,
+    WaitTimeoutError,
+)
+from shrinknets._network import Network
+from shrinknets._progress import JobProgress
+from shrinknets._transport import Transport
+
+POLL_SECONDS = 0.3
+PATIENCE_SECONDS = 60.0
+"""A service that is restarted comes back within this time."""
+
+
+class Job:
+    """A sizing job in the service.
+
+    Attributes:
+        info: the job as it was when last read; `reload` reads it again.
+    """
+
+    def __init__(self, transport: Transport, info: wire.Job) -> None:
+        self._transport = transport
+        self.info = info
+
+    @property
+    def id(self) -> str:
+        return self.info.id
+
+    @property
+    def state(self) -> wire.JobState:
+        return self.info.state
+
+    def reload(self) -> "Job":
+        """Read the job again; changes `info` in place."""
+        self.info = self._transport.get(f"/jobs/{self.id}", wire.Job)
+        return self
+
+    def wait(self, *, progress: bool = True, timeout_seconds: float | None = None) -> "Job":
+        """Wait until the job ended, showing a progress bar on standard error.
+
+        A service that goes away for less than a minute is waited for. Interrupting leaves the job
+        running.
+
+        Raises:
+            JobNotSucceededError: the job failed or was cancelled.
+            WaitTimeoutError: it did not end in time; it goes on.
+            ServiceUnreachableError: the service stayed away.
+        """
+        started = seen = time.monotonic()
+        with JobProgress(enabled=progress) as bar:
+            while True:
+                try:
+                    self.reload()
+                    seen = time.monotonic()
+                except ServiceUnreachableError:
+                    if time.monotonic() - seen > PATIENCE_SECONDS:
+                        raise
+                bar.show(self.info)
+                if self.state.is_final:
+                    break
+                if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
+                    raise WaitTimeoutError(self.id, timeout_seconds)
+                time.sleep(POLL_SECONDS)
+        if self.state is not wire.JobState.SUCCEEDED:
+            raise JobNotSucceededError(self.id, self.state.value, self.info.reason)
+        return self
+
+    def cancel(self) -> "Job":
+        """Ask the service to stop the job; its finished trials stay. Changes `info` in place."""
+        self.info = self._transport.post(f"/jobs/{self.id}/cancel", wire.Job)
+        return self
+
+    def trials(self) -> list[wire.Trial]:
+        """Return all trials so far, in the order in which they were started."""
+        return list(self._transport.pages(f"/jobs/{self.id}/trials", wire.Trial))
+
+    def epochs(self, trial: wire.Trial | str) -> list[wire.Record]:
+        """Return what a trial reported, epoch by epoch."""
+        trial_id = trial if isinstance(trial, str) else trial.id
+        return list(self._transport.pages(f"/trials/{trial_id}/epochs", wire.Record))
+
+    def networks(self) -> list[Network]:
+        """Return all trained networks so far."""
+        infos = self._transport.pages(f"/jobs/{self.id}/networks", wire.Network)
+        return [Network(self._transport, info) for info in infos]
+
+    def frontier(self) -> list[Network]:
+        """Return the networks that no other beats in accuracy and size, smallest first."""
+        return _frontier.frontier(self.networks())
+
+    def best(self, *, max_parameters: int | None = None) -> Network:
+        """Return the most accurate network on validation, the smaller one of equals.
+
+        Args:
+            max_parameters: consider only networks of at most so many weights and biases.
+
+        Raises:
+            NoNetworkError: there is none that fits.
+        """
+        networks = self.networks()
+        chosen = _frontier.best(networks, max_parameters=max_parameters)
+        if chosen is None:
+            limit = "" if max_parameters is None else f" of at most {max_parameters:,} parameters"
+            smallest = min((n.parameters for n in networks), default=None)
+            hint = "" if smallest is None else f"; the smallest has {smallest:,}"
+            raise NoNetworkError(f"job {self.id} ({self.state}) has no network{limit}{hint}")
+        return chosen
+
+    def __repr__(self) -> str:
+        done, total = self.info.progress.ended, self.info.progress.total
+        return f"<Job {self.id} {self.state}, {done} of {total} trials>"

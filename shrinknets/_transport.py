@@ -1,0 +1,108 @@
+"""HTTP to the service: one connection pool, and every failure as one of the client's errors."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from shrinknets._errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    ServiceError,
+    ServiceUnreachableError,
+)
+from shrinknets.wire import Page, Problem
+
+PAGE_LIMIT = 500
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_ERRORS: dict[int, type[ServiceError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    422: InvalidInputError,
+}
+
+
+class Transport:
+    """Speaks `/api/v1`.
+
+    Args:
+        url: the service's address, such as http://127.0.0.1:8000.
+        timeout_seconds: for one request.
+        transport: replaces the network in tests.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_seconds: float, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=f"{self.url}/api/v1", timeout=timeout_seconds, transport=transport
+        )
+
+    def get(self, path: str, kind: type[Model]) -> Model:
+        """Fetch one thing; raises ServiceUnreachableError or ServiceError."""
+        return _parsed(self._request("GET", path), kind)
+
+    def pages(self, path: str, kind: type[Model]) -> Iterator[Model]:
+        """Fetch a list page by page, as it is read."""
+        cursor: str | None = None
+        while True:
+            query = {"limit": PAGE_LIMIT} | ({"cursor": cursor} if cursor else {})
+            page = _parsed(self._request("GET", path, params=query), Page[kind])  # type: ignore[valid-type]
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def post(self, path: str, kind: type[Model], *, body: object = None) -> Model:
+        """Send a body that JSON can hold; raises ServiceUnreachableError or ServiceError."""
+        return _parsed(self._request("POST", path, json=body), kind)
+
+    def content(self, path: str) -> bytes:
+        """Fetch a file."""
+        return self._request("GET", path).content
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
+        if response.is_error:
+            problem = _problem(response)
+            raise _ERRORS.get(response.status_code, ServiceError)(problem)
+        return response
+
+
+def _parsed(response: httpx.Response, kind: type[Model]) -> Model:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ServiceError(
+            Problem(
+                type="about:blank",
+                title="unexpected answer",
+                status=response.status_code,
+                detail=f"{response.url} did not answer with a {kind.__name__}: is this a "
+                f"ShrinkNets service of this client's version? ({error.error_count()} errors)",
+            )
+        ) from error
+
+
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        return Problem(
+            type="about:blank",
+            title=response.reason_phrase,
+            status=response.status_code,
+            detail=f"{response.url} answered {response.status_code} {response.reason_phrase}",
+        )

@@ -1,0 +1,44 @@
+"""The commands put together, and every error as one line on standard error."""
+
+import sys
+
+import typer
+
+from shrinknets._errors import InvalidInputError, JobNotSucceededError, ShrinkNetsError
+from shrinknets.cli import _jobs, _processes
+
+app = typer.Typer(
+    help="ShrinkNets finds the right size of a neural network while it trains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    _processes.serve,
+    _processes.worker,
+    _jobs.submit,
+    _jobs.watch,
+    _jobs.list_jobs,
+    _jobs.show,
+    _jobs.cancel,
+    _jobs.download,
+):
+    app.command(name=command.__name__.removesuffix("_jobs"))(command)
+
+
+def main() -> None:
+    """Run the command line; exit status 1 for a failure, 2 for wrong input."""
+    try:
+        app()
+    except JobNotSucceededError as error:
+        _fail(str(error), status=1)
+    except InvalidInputError as error:
+        _fail(str(error), status=2)
+    except (ShrinkNetsError, OSError) as error:
+        _fail(str(error), status=1)
+
+
+def _fail(message: str, *, status: int) -> None:
+    sys.stderr.write(f"shrinknets: {message}\n")
+    sys.exit(status)

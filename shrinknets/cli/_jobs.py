@@ -1,0 +1,194 @@
+"""The commands about jobs: submit, watch, list, show, cancel, download."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from shrinknets import wire
+from shrinknets._client import Client
+from shrinknets._job import Job
+from shrinknets.frontier import frontier
+from shrinknets.report import frontier_table, method_table, summarise
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar="SHRINKNETS_URL", help="Service; default http://127.0.0.1:8000."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+def submit(
+    *,
+    dataset: Annotated[str | None, typer.Option(help="digits, breast_cancer or wine.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="shrinknets, path, fixed or fixed_l2; may be given more than once."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="For each method; path is one run.")] = None,
+    width: Annotated[
+        list[int] | None,
+        typer.Option(help="Most units of a hidden layer; once for each layer, input side first."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of each trial.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
+    seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
+    name: Annotated[str, typer.Option(help="For people.")] = "",
+    spec: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A JSON file with the whole job instead."),
+    ] = None,
+    url: Url = None,
+    watching: Annotated[bool, typer.Option("--watch", help="Wait for the end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a sizing job and print its id."""
+    training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    with Client(url) as client:
+        if spec is not None:
+            job = client.submit_body(_read_json(spec))
+        else:
+            job = client.submit(
+                dataset=dataset,
+                methods=method or ["shrinknets"],
+                trials=trials,
+                widths=width,
+                training={k: v for k, v in training.items() if v is not None} or None,
+                seed=seed,
+                name=name,
+            )
+        if watching:
+            _wait_and_show(client, job, as_json=as_json)
+        elif as_json:
+            _print_json(job.info)
+        else:
+            _print(job.id)
+
+
+def watch(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
+    """Show a job's progress until it ends, then its result."""
+    with Client(url) as client:
+        _wait_and_show(client, client.job(job), as_json=as_json)
+
+
+def list_jobs(
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    url: Url = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest jobs."""
+    with Client(url) as client:
+        infos = [job.info for job, _ in zip(client.jobs(), range(limit), strict=False)]
+    if as_json:
+        _print_json(infos)
+        return
+    table = Table("job", "state", "name", "data", "trials", "best", "created", box=SIMPLE_HEAD)
+    for column in table.columns:
+        column.no_wrap = column.header != "name"
+    for info in infos:
+        done, accuracy = info.progress, info.progress.best_validation_accuracy
+        table.add_row(
+            info.id,
+            info.state.value,
+            info.spec.name,
+            info.spec.dataset.value,
+            f"{done.ended}/{done.total}",
+            "–" if accuracy is None else f"{accuracy:.1%}",
+            f"{info.created_at.astimezone():%m-%d %H:%M}",
+        )
+    Console().print(table)
+
+
+def show(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
+    """Show a job's state, its methods and its frontier."""
+    with Client(url) as client:
+        _show(client, client.job(job), as_json=as_json)
+
+
+def cancel(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
+    """Stop a job; its finished trials stay."""
+    with Client(url) as client:
+        info = client.job(job).cancel().info
+    if as_json:
+        _print_json(info)
+    else:
+        _print(f"{info.id} {info.state}" + ("" if info.state.is_final else ", stopping"))
+
+
+def download(
+    job: JobId,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", dir_okay=False, help="Default: NETWORK.safetensors."),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="A network's id; default: the best by validation.")
+    ] = None,
+    max_parameters: Annotated[
+        int | None, typer.Option(min=1, help="The best of at most so many parameters.")
+    ] = None,
+    url: Url = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Save a job's best network as one safetensors file."""
+    with Client(url) as client:
+        if network is None:
+            chosen = client.job(job).best(max_parameters=max_parameters)
+        else:
+            chosen = client.network(network)
+        path = chosen.save(output or Path(f"{chosen.id}.safetensors"))
+    if as_json:
+        _print_json({"path": str(path), "network": chosen.info.model_dump(mode="json")})
+    else:
+        _print(f"{path}: {chosen!r}")
+
+
+def _wait_and_show(client: Client, job: Job, *, as_json: bool) -> None:
+    try:
+        job.wait(progress=not as_json)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{job.id} goes on; stop it with `shrinknets cancel {job.id}`\n")
+        raise typer.Exit(130) from None
+    _show(client, job, as_json=as_json)
+
+
+def _show(client: Client, job: Job, *, as_json: bool) -> None:
+    networks = [network.info for network in job.networks()]
+    if as_json:
+        _print_json({"job": job.info.model_dump(mode="json"), "frontier": _dumped(networks)})
+        return
+    console = Console()
+    reason = f" ({job.info.reason})" if job.info.reason else ""
+    console.print(f"{job.id} {job.state}{reason}", markup=False, highlight=False)
+    console.print(method_table(summarise(job.trials(), networks)))
+    console.print(frontier_table(networks) if networks else "no network so far")
+    console.print(f"{client.url}/jobs/{job.id}", markup=False)
+
+
+def _dumped(networks: list[wire.Network]) -> list[dict[str, Any]]:
+    return [network.model_dump(mode="json") for network in frontier(networks)]
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is not JSON: {error}", param_hint="--spec") from error
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _print_json(value: object) -> None:
+    _print(TypeAdapter(Any).dump_json(value, indent=2).decode())

@@ -1,0 +1,126 @@
+"""`serve` and `worker`: start the processes of the service and look after them."""
+
+import ctypes
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from shrinknets._errors import ShrinkNetsError
+
+STOP_SECONDS = 10.0
+"""How long a process may take to end before it is killed."""
+PR_SET_PDEATHSIG = 1
+
+
+class MissingPartError(ShrinkNetsError):
+    """A package that the command needs is not installed."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(
+            f"the package `{part}` is not installed here: run `pip install 'shrinknets[{part}]'`"
+        )
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen at.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder of the database and the files.")
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, max=1024, help="Trials that run at once.")] = 2,
+    *,
+    with_worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Also start a worker on this machine.")
+    ] = True,
+) -> None:
+    """Run the service, its dashboard and one local worker until Ctrl-C."""
+    chosen = {"HOST": host, "PORT": port, "DATA_DIR": data_dir}
+    settings = {f"SHRINKNETS_{k}": str(v) for k, v in chosen.items() if v is not None}
+    signal.signal(signal.SIGTERM, _interrupt)
+    with ExitStack() as stack:
+        try:
+            service = stack.enter_context(_running("service", [], settings, pipe=True))
+            url = _announced_url(service)
+            if url is not None and with_worker:
+                options = ["--url", url, "--name", "local", "--slots", str(slots)]
+                stack.enter_context(_running("worker", options, {}))
+            status = service.wait()
+        except KeyboardInterrupt:
+            return
+    raise typer.Exit(status)
+
+
+def worker(
+    url: Annotated[
+        str, typer.Option(envvar="SHRINKNETS_URL", help="Where the service answers.")
+    ] = "http://127.0.0.1:8000",
+    name: Annotated[str | None, typer.Option(help="Shown beside the jobs it holds.")] = None,
+    slots: Annotated[int, typer.Option(min=1, max=1024, help="Trials that run at once.")] = 2,
+) -> None:
+    """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
+    options = ["--url", url, "--slots", str(slots), *(["--name", name] if name else [])]
+    signal.signal(signal.SIGTERM, _interrupt)
+    with ExitStack() as stack:
+        try:
+            status = stack.enter_context(_running("worker", options, {})).wait()
+        except KeyboardInterrupt:
+            return
+    raise typer.Exit(status)
+
+
+class _running:  # noqa: N801 - reads as a verb where it is used
+    """A child process that ends with the block, and with this process however it ends."""
+
+    def __init__(
+        self, part: str, options: list[str], settings: Mapping[str, str], *, pipe: bool = False
+    ) -> None:
+        if importlib.util.find_spec(part) is None:
+            raise MissingPartError(part)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", part, *options],
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE if pipe else None,
+            text=True,
+            # Ctrl-C reaches this process alone: it ends the worker first, then the service.
+            process_group=0,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )
+
+    def __enter__(self) -> subprocess.Popen[str]:
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _announced_url(service: subprocess.Popen[str]) -> str | None:
+    """Pass on the line that says where the service is; None if it ended without one."""
+    assert service.stdout is not None
+    line = service.stdout.readline()
+    sys.stdout.write(line)
+    sys.stdout.flush()
+    return line.rsplit(maxsplit=1)[-1] if line else None
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
