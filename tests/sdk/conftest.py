@@ -1,0 +1,79 @@
+"""A real `shrinknets serve` for all tests of the client, and one finished job in it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shrinknets import Client, Job
+
+SMALL = {"epochs": 6, "batch_size": 128, "lr": 3e-3}
+
+
+class Served:
+    """`shrinknets serve` on a free port with a data folder of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        log = (folder / "serve.log").open("a")
+        with log:
+            self.process = psutil.Popen(
+                [
+                    *(sys.executable, "-m", "shrinknets", "serve", "--port", "0"),
+                    *("--data-dir", str(folder), *options),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "SHRINKNETS_JOB_LEASE_SECONDS": "3"},
+            )
+        line = self.process.stdout.readline()
+        assert line.startswith("ShrinkNets is at http://127.0.0.1:"), self.log
+        self.url = line.split()[-1]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
+
+    def family(self) -> list[psutil.Process]:
+        """This process and all below it."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def stop(self) -> int:
+        self.process.terminate()
+        status: int = self.process.wait(20)
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(tmp_path_factory.mktemp("served"))
+    yield served
+    assert served.stop() == 0
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def finished_job(served: Served) -> Iterator[Job]:
+    """Make a job of all methods that has ended."""
+    with Client(served.url) as client:
+        job = client.submit(
+            dataset="digits",
+            methods=["shrinknets", "fixed", "fixed_l2", "path"],
+            widths=[60],
+            trials=2,
+            training=SMALL,
+            name="small",
+        )
+        yield job.wait(progress=False, timeout_seconds=120)
