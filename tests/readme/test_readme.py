@@ -1,0 +1,92 @@
+"""Every command and every example of the README runs as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.conftest import Served
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def block(language: str, containing: str) -> str:
+    found = [code for kind, code in BLOCKS if kind == language and containing in code]
+    assert len(found) == 1
+    return found[0]
+
+
+def run(command: list[str], *, cwd: Path, url: str = "", seconds: float = 240) -> str:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SHRINKNETS_URL": url}
+    answer = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    served = Served(tmp_path_factory.mktemp("readme"))
+    yield served.url
+    served.stop()
+
+
+def test_no_block_is_left_out() -> None:
+    assert [(kind, code.split("\n")[0]) for kind, code in BLOCKS] == [
+        ("bash", "scripts/demo"),
+        ("bash", "scripts/test"),
+        ("python", "from shrinknets import Client"),
+        ("bash", "shrinknets submit --dataset digits --method path --width 1000 --watch"),
+        (
+            "python",
+            "from shrinknets_core import TrainedNetwork, TrainOptions, follow_path, load_dataset",
+        ),
+    ]
+
+
+def test_the_demo_shows_all_methods_and_leaves_nothing_running() -> None:
+    output = run(["bash", "-c", block("bash", "scripts/demo")], cwd=ROOT)
+    for word in ("shrinknets", "fixed_l2", "path", "Frontier", "saved as", "dashboard: http"):
+        assert word in output
+    address = re.search(r"http://127\.0\.0\.1:(\d+)/jobs", output)
+    assert address is not None
+    listening = Path("/proc/net/tcp").read_text()
+    assert f"0100007F:{int(address[1]):04X} 00000000:0000 0A" not in listening
+
+
+def test_the_test_command_finds_the_tests() -> None:
+    command = block("bash", "scripts/test").strip()
+    assert "tests/core" in run([*command.split(), "--collect-only", "-q"], cwd=ROOT)
+
+
+def test_the_client_example(url: str, tmp_path: Path) -> None:
+    output = run([sys.executable, "-c", block("python", "Client()")], cwd=tmp_path, url=url)
+    assert re.search(r"\[\d+\] [\d,]+ \d+\.\d%", output)
+    assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_the_shell_example(url: str, tmp_path: Path) -> None:
+    output = run(["bash", "-ec", block("bash", "--watch")], cwd=tmp_path, url=url)
+    assert "Frontier" in output
+    assert "succeeded" in output
+
+
+def test_the_library_example(tmp_path: Path) -> None:
+    output = run([sys.executable, "-c", block("python", "follow_path")], cwd=tmp_path)
+    accuracies = [float(share) for share in re.findall(r"(\d+\.\d)%", output)]
+    assert len(accuracies) >= 8
+    assert max(accuracies) > 96

@@ -1,0 +1,77 @@
+"""Small factories that the worker's tests share."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shrinknets.wire import (
+    FixedL2Search,
+    FixedSearch,
+    JobSpec,
+    LogRange,
+    Methods,
+    MLPBounds,
+    PathRun,
+    ShrinkNetsSearch,
+    TrainingSpec,
+    Trial,
+    TrialRequest,
+    TrialState,
+)
+from tests.worker.small_service import SmallService
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., JobSpec]:
+    """A job with all four methods that trains next to nothing."""
+
+    def make(**changes: Any) -> JobSpec:
+        fields: dict[str, Any] = {
+            "dataset": "digits",
+            "network": MLPBounds(widths=(16, 8)),
+            "methods": Methods(
+                shrinknets=ShrinkNetsSearch(trials=2, lam=LogRange(low=1e-3, high=1e-2)),
+                path=PathRun(trials=1),
+                fixed=FixedSearch(trials=2),
+                fixed_l2=FixedL2Search(trials=2),
+            ),
+            "training": TrainingSpec(epochs=4, batch_size=256),
+            "seed": 3,
+        }
+        return JobSpec(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_trial() -> Callable[..., Trial]:
+    """The trial that the service makes of a request."""
+
+    def make(request: TrialRequest, **changes: Any) -> Trial:
+        fields: dict[str, Any] = {
+            "id": f"{request.method}-{request.number}",
+            "job_id": "job",
+            **request.model_dump(),
+            "state": TrialState.COMPLETE,
+            "reason": "",
+            "epochs": 4,
+            "train_seconds": 1.0,
+            "validation_accuracy": 0.5,
+            "widths": [8],
+            "parameters": 100,
+            "created_at": datetime.now(UTC),
+            "started_at": None,
+            "ended_at": None,
+        }
+        return Trial(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def service() -> Iterator[SmallService]:
+    service = SmallService()
+    yield service
+    service.stop()

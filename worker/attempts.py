@@ -1,0 +1,106 @@
+"""Gives waiting trials a process each, and finds out what became of them."""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from shrinknets.wire import Attempt, AttemptEnd, Trial, TrialState
+from worker.engines import AttemptExit, Engine
+from worker.errors import LeaseLostError
+from worker.service_client import AttemptLease, JobLease
+from worker.trial.environment import TrialEnvironment
+from worker.trial.exit_codes import ExitCode
+
+_RETRY_SECONDS = 1.0
+_LOST = frozenset({ExitCode.LEASE_LOST, ExitCode.SERVICE_AWAY})
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    trial: Trial
+    not_before: float
+
+
+@dataclass(frozen=True)
+class _Running:
+    trial: Trial
+    attempt: Attempt
+
+
+class Attempts:
+    """The unfinished trials of one job; a lost attempt gets another."""
+
+    def __init__(self, lease: JobLease, *, engine: Engine, slots: int) -> None:
+        self._lease = lease
+        self._engine = engine
+        self._slots = slots
+        self._waiting: deque[_Waiting] = deque()
+        self._running: dict[str, _Running] = {}
+
+    @property
+    def num_unfinished(self) -> int:
+        return len(self._waiting) + len(self._running)
+
+    @property
+    def has_free_slot(self) -> bool:
+        return self.num_unfinished < self._slots
+
+    def add(self, trial: Trial) -> None:
+        """Take on a trial; `start_waiting` starts it."""
+        self._waiting.append(_Waiting(trial, not_before=0.0))
+
+    def start_waiting(self) -> list[Trial]:
+        """Start what may start now; returns trials that turn out to have ended already."""
+        ended: list[Trial] = []
+        for _ in range(len(self._waiting)):
+            if len(self._running) >= self._slots:
+                break
+            waiting = self._waiting.popleft()
+            if waiting.not_before > time.monotonic():
+                self._waiting.append(waiting)
+            else:
+                ended += self._start(waiting.trial)
+        return ended
+
+    def wait(self, seconds: float) -> list[Trial]:
+        """The trials that ended; returns as soon as there is one."""
+        return [trial for gone in self._engine.wait(seconds) for trial in self._conclude(gone)]
+
+    def _start(self, trial: Trial) -> list[Trial]:
+        try:
+            attempt = self._lease.start_attempt(trial.id)
+        except LeaseLostError:
+            # Not waiting: an attempt whose answer never reached us, until its lease runs out.
+            # Or the job is no longer ours, which the next renewal tells.
+            return self._ended_or_postponed(trial)
+        self._running[attempt.id] = _Running(trial, attempt)
+        environment = TrialEnvironment(
+            url=self._lease.client.url, attempt_id=attempt.id, token=attempt.token
+        )
+        self._engine.start(attempt.id, environment.variables())
+        return []
+
+    def _conclude(self, gone: AttemptExit) -> list[Trial]:
+        """What became of the trial whose process is gone."""
+        running = self._running.pop(gone.attempt_id, None)
+        if running is None:
+            return []  # of an earlier job: it took longer to die than anybody waited
+        trial = self._lease.client.get_trial(running.trial.id)
+        if trial.state.is_final:
+            return [trial]
+        if gone.exit_code in _LOST:
+            return self._postpone(trial)
+        lease = AttemptLease(self._lease.client, gone.attempt_id, running.attempt.token)
+        reason = "\n".join(filter(None, [gone.reason, gone.last_lines]))
+        try:
+            return [lease.end(AttemptEnd(state=TrialState.FAILED, reason=reason))]
+        except LeaseLostError:
+            return self._ended_or_postponed(trial)
+
+    def _ended_or_postponed(self, trial: Trial) -> list[Trial]:
+        trial = self._lease.client.get_trial(trial.id)
+        return [trial] if trial.state.is_final else self._postpone(trial)
+
+    def _postpone(self, trial: Trial) -> list[Trial]:
+        self._waiting.append(_Waiting(trial, time.monotonic() + _RETRY_SECONDS))
+        return []

@@ -1,0 +1,124 @@
+"""The search of one job: keeps the slots full, learns from what ends, and judges the outcome."""
+
+import logging
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+
+from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialState
+from worker.attempts import Attempts
+from worker.engines import Engine, stop_all, wait_until_gone
+from worker.errors import LeaseLostError, ServiceUnreachableError
+from worker.search import JobSearch
+from worker.service_client import JobLease
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+
+class Driver:
+    """Runs one claimed job; it is made for one run."""
+
+    def __init__(
+        self,
+        lease: JobLease,
+        *,
+        engine: Engine,
+        settings: WorkerSettings,
+        stopping: threading.Event,
+    ) -> None:
+        self._lease = lease
+        self._job = lease.claim.job
+        self._engine = engine
+        self._settings = settings
+        self._stopping = stopping
+        self._attempts = Attempts(lease, engine=engine, slots=settings.slots)
+        self._failures_in_a_row = 0
+        self._last_without_network: Trial | None = None
+        self._renew_at = 0.0
+
+    def run(self) -> JobEnd:
+        """Work until the job is done or must be given back; leaves no trial process behind.
+
+        Raises LeaseLostError when somebody else has the job, ServiceUnreachableError when the
+        worker is stopped while the service is away.
+        """
+        try:
+            return self._drive()
+        except (LeaseLostError, ServiceUnreachableError):
+            raise
+        except Exception:  # noqa: BLE001  (our own bug must fail one job, not each worker in turn)
+            _log.exception("job %s", self._job.id)
+            return JobEnd(state=JobState.FAILED, reason=traceback.format_exc(limit=-3))
+        finally:
+            stop_all(self._engine, grace_seconds=self._settings.terminate_seconds)
+
+    def _drive(self) -> JobEnd:
+        search = self._take_up()
+        while True:
+            if self._stopping.is_set():
+                return JobEnd(state=JobState.QUEUED, reason="its worker was shut down")
+            if self._renew_when_due() is Order.STOP:
+                wait_until_gone(self._engine, seconds=self._settings.flag_seconds)
+                return JobEnd(state=JobState.CANCELLED)
+            self._learn(search, self._fill_slots(search))
+            if self._failures_in_a_row >= self._settings.failures_in_a_row:
+                return self._failed(f"{self._failures_in_a_row} trials in a row failed")
+            if self._attempts.num_unfinished == 0:
+                return self._judge()
+            seconds_left = self._renew_at - time.monotonic()
+            self._learn(search, self._attempts.wait(max(0.0, seconds_left)))
+
+    def _take_up(self) -> JobSearch:
+        """Go on where the service's trials stand."""
+        trials = list(self._lease.client.iter_trials(self._job.id))
+        search = JobSearch(self._job.spec, trials)
+        never = datetime.max.replace(tzinfo=UTC)
+        for trial in sorted(trials, key=lambda trial: trial.ended_at or never):
+            if trial.state.is_final:
+                self._count(trial)
+            else:
+                self._attempts.add(trial)
+        return search
+
+    def _renew_when_due(self) -> Order:
+        if time.monotonic() < self._renew_at:
+            return Order.CONTINUE
+        order = self._lease.renew()
+        self._renew_at = time.monotonic() + self._settings.renew_seconds
+        return order
+
+    def _fill_slots(self, search: JobSearch) -> list[Trial]:
+        while self._attempts.has_free_slot and (request := search.propose()) is not None:
+            self._attempts.add(self._lease.announce(request))
+        return self._attempts.start_waiting()
+
+    def _learn(self, search: JobSearch, ended: list[Trial]) -> None:
+        for trial in ended:
+            search.tell(trial)
+            self._count(trial)
+            _log.info(
+                "job %s: %s %d %s, validation accuracy %s",
+                *(self._job.id, trial.method.value, trial.number, trial.state.value),
+                trial.validation_accuracy,
+            )
+
+    def _count(self, trial: Trial) -> None:
+        if trial.state is not TrialState.COMPLETE:
+            self._last_without_network = trial
+        failed = trial.state is TrialState.FAILED
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+
+    def _judge(self) -> JobEnd:
+        # A trial may hear of a cancel before the driver does.
+        if self._lease.renew() is Order.STOP:
+            return JobEnd(state=JobState.CANCELLED)
+        if self._lease.client.has_networks(self._job.id):
+            return JobEnd(state=JobState.SUCCEEDED)
+        return self._failed("no trial gave a network")
+
+    def _failed(self, what: str) -> JobEnd:
+        last = self._last_without_network
+        why = f"; the last, {last.method.value} {last.number}: {last.reason}" if last else ""
+        return JobEnd(state=JobState.FAILED, reason=what + why)

@@ -1,0 +1,61 @@
+"""What can go wrong for a worker, as one tree."""
+
+
+class WorkerError(Exception):
+    """Anything that the worker itself raises."""
+
+
+class ServiceError(WorkerError):
+    """The service did not do what it was asked."""
+
+
+class ServiceUnreachableError(ServiceError):
+    """The service did not answer, or said that it cannot now; asking again may help."""
+
+    def __init__(self, *, url: str, cause: str) -> None:
+        super().__init__(f"the service at {url} does not answer: {cause}")
+        self.url = url
+        self.cause = cause
+
+
+class LeaseLostError(ServiceError):
+    """The service answered 409: the job or trial is no longer ours to write for."""
+
+    def __init__(self, *, request: str, detail: str) -> None:
+        super().__init__(f"{request}: {detail}")
+        self.request = request
+        self.detail = detail
+
+
+class RefusedError(ServiceError):
+    """The service refused the request; the same request would be refused again."""
+
+    def __init__(self, *, request: str, status: int, detail: str) -> None:
+        super().__init__(f"{request} was refused with status {status}: {detail}")
+        self.request = request
+        self.status = status
+        self.detail = detail
+
+
+class UnexpectedAnswerError(ServiceError):
+    """The service answered something else than the API says; versions may differ."""
+
+    def __init__(self, *, request: str, detail: str) -> None:
+        super().__init__(f"{request} was answered with something else than expected: {detail}")
+        self.request = request
+        self.detail = detail
+
+
+class EnvironmentVariableError(WorkerError):
+    """The command for one trial was started without what it must know."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(
+            f"set {', '.join(names)} in the environment: "
+            "python -m worker.trial is meant to be started by a worker"
+        )
+        self.names = names
+
+
+class ChannelClosedError(WorkerError):
+    """The process at the other end of a channel is gone."""

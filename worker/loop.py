@@ -1,0 +1,112 @@
+"""The worker's life: claim a job, drive it, give it back, until it is told to stop."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from shrinknets.wire import Claim
+from worker.driver import Driver
+from worker.engines import Engine, LocalEngine
+from worker.errors import LeaseLostError, ServiceError, ServiceUnreachableError
+from worker.service_client import JobLease, Patience, ServiceClient
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+
+def run_worker(settings: WorkerSettings) -> None:
+    """Work until SIGTERM or SIGINT, or for one job; must run in the main thread."""
+    stopping = threading.Event()
+    patience = Patience(stopping=stopping)
+    threads = max(1, _num_cores() // settings.slots)
+    with (
+        _stop_signals(stopping),
+        _work_folder(settings) as folder,
+        ServiceClient(settings.url, patience=patience) as client,
+        contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
+    ):
+        _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
+        _claim_and_drive(settings, client, engine, stopping)
+        _log.info("stopped")
+
+
+def _claim_and_drive(
+    settings: WorkerSettings, client: ServiceClient, engine: Engine, stopping: threading.Event
+) -> None:
+    while not stopping.is_set():
+        try:
+            claim = client.claim(settings.name)
+        except ServiceUnreachableError:
+            continue
+        except ServiceError as error:
+            _log.error("%s", error)
+            claim = None
+        if claim is None:
+            stopping.wait(settings.poll_seconds)
+            continue
+        _work_on(claim, settings, client, engine, stopping)
+        if settings.once:
+            return
+
+
+def _work_on(
+    claim: Claim,
+    settings: WorkerSettings,
+    client: ServiceClient,
+    engine: Engine,
+    stopping: threading.Event,
+) -> None:
+    """Drive one job and give it back; whatever happens to it, the worker lives on."""
+    lease = JobLease(client, claim)
+    job = claim.job
+    _log.info("job %s: claimed", job.id)
+    started = time.monotonic()
+    try:
+        end = Driver(lease, settings=settings, engine=engine, stopping=stopping).run()
+        lease.release(end)
+    except LeaseLostError as error:
+        _log.warning("job %s: lost its lease, left to others (%s)", job.id, error.detail)
+    except ServiceError as error:
+        _log.warning("job %s: not given back, its lease will run out (%s)", job.id, error)
+    else:
+        seconds = time.monotonic() - started
+        _log.info("job %s: %s after %.1f s %s", job.id, end.state.value, seconds, end.reason)
+
+
+def _num_cores() -> int:
+    """The cores that this process may use, which a container can make fewer than there are."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _work_folder(settings: WorkerSettings) -> Iterator[Path]:
+    if settings.folder is not None:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        yield settings.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="shrinknets-worker-") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _stop_signals(stopping: threading.Event) -> Iterator[None]:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        _log.info("%s: stopping", signal.Signals(number).name)
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

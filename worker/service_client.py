@@ -1,0 +1,241 @@
+"""The worker's side of the HTTP API: typed calls, retried while the service is away."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import httpx
+import tenacity
+from pydantic import BaseModel, ValidationError
+
+from shrinknets.wire import (
+    LEASE_HEADER,
+    Attempt,
+    AttemptEnd,
+    Claim,
+    ClaimRequest,
+    Job,
+    JobEnd,
+    Network,
+    Order,
+    Page,
+    Problem,
+    Record,
+    RecordBatch,
+    Renewal,
+    Trial,
+    TrialAssignment,
+    TrialRequest,
+)
+from worker.errors import (
+    LeaseLostError,
+    RefusedError,
+    ServiceUnreachableError,
+    UnexpectedAnswerError,
+)
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_AWAY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes(504)})
+_PUBLIC = "/api/v1"
+_WORKER = "/api/v1/worker"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a call goes on asking a service that does not answer."""
+
+    seconds: float | None = None
+    """For ever when None."""
+    stopping: threading.Event | None = None
+    """No further try once this is set."""
+
+    def retrying(self) -> tenacity.Retrying:
+        """Retries with exponential backoff and jitter; the last error is raised as it is."""
+        stop: tenacity.stop.stop_base = tenacity.stop_never
+        if self.seconds is not None:
+            stop = tenacity.stop_after_delay(self.seconds)
+        stopping = self.stopping or threading.Event()
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ServiceUnreachableError),
+            stop=stop | tenacity.stop_when_event_set(stopping),
+            # At most 2 s apart: a lease must be renewed soon after the service is back.
+            wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=2, jitter=0.2),
+            sleep=tenacity.sleep_using_event(stopping),
+            before_sleep=_say_once_that_it_is_away,
+            reraise=True,
+        )
+
+
+def _say_once_that_it_is_away(state: tenacity.RetryCallState) -> None:
+    if state.attempt_number == 2 and state.outcome is not None:
+        _log.warning("%s; waiting until it is back", state.outcome.exception())
+
+
+class ServiceClient:
+    """One keep-alive connection pool to the service; safe to share among threads.
+
+    Every call raises ServiceUnreachableError when patience ends, LeaseLostError on 409,
+    RefusedError on any other refusal, and UnexpectedAnswerError when it cannot read the answer.
+    """
+
+    def __init__(self, url: str, *, patience: Patience, timeout_seconds: float = 10.0) -> None:
+        self.url = url
+        self._patience = patience
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout_seconds,
+            # Without TLS no certificates are needed, and loading them takes 20 to 50 ms.
+            verify=url.startswith("https://"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def claim(self, worker: str) -> Claim | None:
+        """The next queued job, or None."""
+        answer = self.request(
+            "POST", f"{_WORKER}/claim", body=ClaimRequest(worker=worker), token=None
+        )
+        return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Claim, answer)
+
+    def get_trial(self, trial_id: str) -> Trial:
+        return _read(Trial, self.request("GET", f"{_PUBLIC}/trials/{trial_id}"))
+
+    def iter_trials(self, job_id: str) -> Iterator[Trial]:
+        """All trials of a job in the order of their creation, page by page."""
+        cursor: str | None = None
+        while True:
+            query = f"?limit=100&cursor={cursor}" if cursor else "?limit=100"
+            page = _read(Page[Trial], self.request("GET", f"{_PUBLIC}/jobs/{job_id}/trials{query}"))
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def has_networks(self, job_id: str) -> bool:
+        answer = self.request("GET", f"{_PUBLIC}/jobs/{job_id}/networks?limit=1")
+        return bool(_read(Page[Network], answer).items)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | bytes | None = None,
+        token: str | None = None,
+    ) -> httpx.Response:
+        """One request, repeated while the service is away."""
+        headers = {"Content-Type": "application/json"}
+        content: bytes | None = None
+        if isinstance(body, bytes):
+            content, headers["Content-Type"] = body, "application/octet-stream"
+        elif body is not None:
+            content = body.model_dump_json().encode()
+        if token is not None:
+            headers[LEASE_HEADER] = token
+        retrying = self._patience.retrying()
+        answer = retrying(self._send, method, path, content, headers)
+        if retrying.statistics.get("attempt_number", 1) > 2:
+            _log.warning("the service at %s answers again", self.url)
+        return answer
+
+    def _send(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str]
+    ) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, content=content, headers=headers)
+        except httpx.TransportError as error:
+            cause = str(error) or type(error).__name__
+            raise ServiceUnreachableError(url=self.url, cause=cause) from error
+        if answer.status_code in _AWAY:
+            raise ServiceUnreachableError(url=self.url, cause=f"status {answer.status_code}")
+        if answer.status_code == httpx.codes.CONFLICT:
+            raise LeaseLostError(request=f"{method} {path}", detail=_detail(answer))
+        if not answer.is_success:
+            raise RefusedError(
+                request=f"{method} {path}", status=answer.status_code, detail=_detail(answer)
+            )
+        return answer
+
+
+@dataclass(frozen=True)
+class JobLease:
+    """A claimed job: what its driver may ask and tell."""
+
+    client: ServiceClient
+    claim: Claim
+
+    def renew(self) -> Order:
+        return _read(Renewal, self._post(f"/jobs/{self.claim.job.id}/renew")).order
+
+    def announce(self, request: TrialRequest) -> Trial:
+        """Create a trial, or get the one that this method and number already have."""
+        return _read(Trial, self._post(f"/jobs/{self.claim.job.id}/trials", request))
+
+    def start_attempt(self, trial_id: str) -> Attempt:
+        """Move a waiting trial to running; LeaseLostError also when it is not waiting."""
+        return _read(Attempt, self._post(f"/trials/{trial_id}/attempts"))
+
+    def release(self, end: JobEnd) -> Job:
+        return _read(Job, self._post(f"/jobs/{self.claim.job.id}/release", end))
+
+    def _post(self, path: str, body: BaseModel | None = None) -> httpx.Response:
+        return self.client.request("POST", _WORKER + path, body=body, token=self.claim.token)
+
+
+@dataclass(frozen=True)
+class AttemptLease:
+    """A running attempt: what its process may ask and tell."""
+
+    client: ServiceClient
+    attempt_id: str
+    token: str
+
+    def get_assignment(self) -> TrialAssignment:
+        return _read(TrialAssignment, self._call("GET", f"/attempts/{self.attempt_id}"))
+
+    def post_records(self, records: list[Record]) -> Order:
+        """Hand in epochs and renew the lease."""
+        batch = RecordBatch(records=records)
+        return _read(
+            Renewal, self._call("POST", f"/attempts/{self.attempt_id}/records", batch)
+        ).order
+
+    def upload(self, sha256: str, content: bytes) -> None:
+        self._call("PUT", f"/artifacts/{sha256}", content)
+
+    def end(self, end: AttemptEnd) -> Trial:
+        return _read(Trial, self._call("POST", f"/attempts/{self.attempt_id}/end", end))
+
+    def _call(
+        self, method: str, path: str, body: BaseModel | bytes | None = None
+    ) -> httpx.Response:
+        return self.client.request(method, _WORKER + path, body=body, token=self.token)
+
+
+def _read(model: type[Model], answer: httpx.Response) -> Model:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError as error:
+        request = f"{answer.request.method} {answer.request.url.path}"
+        raise UnexpectedAnswerError(request=request, detail=str(error)) from error
+
+
+def _detail(answer: httpx.Response) -> str:
+    """What the problem says, or the start of whatever came instead of a problem."""
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        return answer.text[:200] or answer.reason_phrase
+    fields = (f"{e.field}: got {e.given}, allowed: {e.allowed}" for e in problem.errors)
+    return "; ".join([problem.detail or problem.title, *fields])

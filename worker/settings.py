@@ -1,0 +1,30 @@
+"""All that steers a worker, read once and passed down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """How one worker process behaves."""
+
+    url: str
+    """Where the service answers, such as http://127.0.0.1:8000."""
+    name: str
+    """For people: shown beside the jobs that the worker holds."""
+    slots: int = 2
+    """Trials that run at once; the cores are shared out among them."""
+    once: bool = False
+    """Stop after one job."""
+    folder: Path | None = None
+    """Where logs of trials go; a temporary folder that goes with the worker by default."""
+    poll_seconds: float = 1.0
+    """How often an idle worker asks for a job."""
+    renew_seconds: float = 0.5
+    """How often the lease of the job is renewed, and so how soon a cancel is heard."""
+    flag_seconds: float = 0.4
+    """After a cancel: how long trials may take to stop by themselves."""
+    terminate_seconds: float = 0.5
+    """After SIGTERM to a trial's process group: how long until SIGKILL."""
+    failures_in_a_row: int = 3
+    """So many trials that fail one after the other fail the job."""

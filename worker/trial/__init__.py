@@ -1,0 +1,1 @@
+"""The command `python -m worker.trial`, which trains one trial."""

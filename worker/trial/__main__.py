@@ -1,0 +1,46 @@
+"""The command that trains one trial, started by hand or by an engine."""
+
+import os
+import sys
+
+from worker.errors import EnvironmentVariableError, LeaseLostError, ServiceUnreachableError
+from worker.service_client import AttemptLease, Patience, ServiceClient
+from worker.trial.environment import TrialEnvironment
+from worker.trial.exit_codes import ExitCode
+from worker.trial.reporter import GRACE_SECONDS
+from worker.trial.run import run_attempt
+
+
+def main() -> int:
+    """Train the attempt that the environment names; returns the exit code.
+
+    SIGTERM keeps its default action, so that it ends the process even inside a long kernel.
+    """
+    try:
+        environment = TrialEnvironment.read(os.environ)
+    except EnvironmentVariableError as error:
+        return _explained(ExitCode.BAD_ENVIRONMENT, str(error))
+    with ServiceClient(environment.url, patience=Patience(seconds=GRACE_SECONDS)) as client:
+        lease = AttemptLease(client, environment.attempt_id, environment.token)
+        try:
+            run_attempt(lease, give_up=_give_up)
+        except LeaseLostError as error:
+            return _explained(ExitCode.LEASE_LOST, str(error))
+        except ServiceUnreachableError as error:
+            return _explained(ExitCode.SERVICE_AWAY, str(error))
+    return ExitCode.ENDED
+
+
+def _give_up(code: ExitCode, reason: str) -> None:
+    """End the process at once, whatever its main thread is doing."""
+    os._exit(_explained(code, reason))
+
+
+def _explained(code: ExitCode, reason: str) -> ExitCode:
+    sys.stderr.write(f"worker.trial: {reason}\n")
+    sys.stderr.flush()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
