@@ -13,6 +13,12 @@ GRID_GREY = "rgba(128, 136, 146, 0.28)"
 LOG_FROM_RATIO = 8
 """Units are drawn on a log axis once the most are so many times the fewest."""
 
+WIDE_RATIO = 300
+"""From here on a phone has no room for more ticks than the powers of ten."""
+
+ACCURACY_SPAN = 20.0
+"""Percentage points below the best network that are seen at first."""
+
 
 class Figure(TypedDict):
     """What `plotly.graph_objects.Figure(figure)` and `Plotly.react(element, figure)` take."""
@@ -55,11 +61,12 @@ def frontier_figure(networks: Iterable[Network]) -> Figure:
         x={
             "title": {"text": "parameters (weights and biases)"},
             "type": "log",
-            "exponentformat": "SI",
-            "dtick": "D2" if _spans_less_than_a_decade(found) else 1,
+            "tickformat": "~s",
+            "dtick": _log_ticks([network.parameters for network in found]),
         },
-        y={"title": {"text": "validation accuracy (%)"}},
-        empty="" if found else "No network yet",
+        y={"title": {"text": "validation accuracy (%)"}, **_accuracy_range(found)},
+        note=_low_networks(found) if found else "No network yet",
+        is_empty=not found,
     )
     chosen = {network.id for network in best}
     markers = [
@@ -70,12 +77,15 @@ def frontier_figure(networks: Iterable[Network]) -> Figure:
     return {"data": [_steps(best), *markers] if best else [], "layout": layout}
 
 
-def units_figure(trials: Iterable[Trial], curves: Mapping[str, Sequence[Alive]]) -> Figure:
+def units_figure(
+    trials: Iterable[Trial], curves: Mapping[str, Sequence[Alive]], *, note: str = ""
+) -> Figure:
     """Alive hidden units over epochs: one line per trial that has a curve.
 
     Args:
         trials: in any order; those without a curve are left out.
         curves: by trial id; see `alive_units`.
+        note: stands in a corner, for instance which trials are left out.
     """
     shown = [trial for trial in trials if curves.get(trial.id)]
     counts = [point.units for trial in shown for point in curves[trial.id] if point.units > 0]
@@ -84,14 +94,17 @@ def units_figure(trials: Iterable[Trial], curves: Mapping[str, Sequence[Alive]])
         x={"title": {"text": "epoch (polishing left out)"}, "rangemode": "tozero"},
         y={
             "title": {"text": "alive hidden units"},
-            **({"type": "log", "dtick": "D2"} if is_log else {"rangemode": "tozero"}),
+            "tickformat": "~s",
+            **({"type": "log", "dtick": _log_ticks(counts)} if is_log else {"rangemode": "tozero"}),
         },
-        empty="" if shown else "No epoch yet",
+        note=note if shown else "No epoch yet",
+        is_empty=not shown,
     )
     seen: set[Method] = set()
     data = []
     for trial in sorted(shown, key=lambda t: (list(Method).index(t.method), t.number)):
-        line = _line(trial, curves[trial.id], opacity=_opacity(len(shown)))
+        num_alike = sum(other.method is trial.method for other in shown)
+        line = _line(trial, curves[trial.id], opacity=_opacity(num_alike))
         data.append({**line, "showlegend": trial.method not in seen})
         seen.add(trial.method)
     return {"data": data, "layout": layout}
@@ -119,6 +132,7 @@ def _markers(method: Method, networks: Sequence[Network], chosen: set[str]) -> d
             "symbol": look.symbol,
             "size": [12 if on else 8 for on in on_frontier],
             "opacity": [1.0 if on else 0.6 for on in on_frontier],
+            "line": {"width": 0},
         },
     }
 
@@ -167,33 +181,43 @@ def _network_words(network: Network) -> str:
 
 def _opacity(num_lines: int) -> float:
     """Lines that lie over each other must stay readable, and a single one clear."""
-    return max(0.35, min(0.9, 6 / max(num_lines, 1)))
+    return max(0.45, min(0.9, 8 / num_lines))
 
 
 def _percent(share: float) -> float:
     return round(100 * share, 4)
 
 
-def _spans_less_than_a_decade(networks: Sequence[Network]) -> bool:
-    sizes = [network.parameters for network in networks if network.parameters > 0]
-    return bool(sizes) and max(sizes) < 10 * min(sizes)
+def _accuracy_range(networks: Sequence[Network]) -> dict[str, Any]:
+    """A few networks that learned next to nothing must not squeeze all others into a line."""
+    if not _low_networks(networks):
+        return {}
+    best = max(_percent(network.validation_accuracy) for network in networks)
+    return {"range": [best - ACCURACY_SPAN, best + 0.05 * ACCURACY_SPAN]}
 
 
-def _layout(*, x: dict[str, Any], y: dict[str, Any], empty: str) -> dict[str, Any]:
+def _low_networks(networks: Sequence[Network]) -> str:
+    """What to tell of the networks below the range, if there are any."""
+    accuracies = [_percent(network.validation_accuracy) for network in networks]
+    floor = max(accuracies, default=0.0) - ACCURACY_SPAN
+    num_low = sum(accuracy < floor for accuracy in accuracies)
+    return f"▼ {num_low} below {floor:.0f} %" if num_low else ""
+
+
+def _log_ticks(values: Iterable[int]) -> str | int:
+    """Plotly's word for ticks at 1, 2, 5, 10 … or, over a wide span, at powers of ten alone."""
+    positive = [value for value in values if value > 0]
+    is_wide = bool(positive) and max(positive) > WIDE_RATIO * min(positive)
+    return 1 if is_wide else "D2"
+
+
+def _layout(*, x: dict[str, Any], y: dict[str, Any], note: str, is_empty: bool) -> dict[str, Any]:
     axis = {
         "automargin": True,
         "gridcolor": GRID_GREY,
         "linecolor": GRID_GREY,
         "zeroline": False,
-        "visible": not empty,
-    }
-    note = {
-        "text": empty,
-        "showarrow": False,
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0.5,
-        "y": 0.5,
+        "visible": not is_empty,
     }
     return {
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
@@ -203,7 +227,13 @@ def _layout(*, x: dict[str, Any], y: dict[str, Any], empty: str) -> dict[str, An
         "yaxis": {**axis, **y},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
-        "annotations": [note] if empty else [],
+        "annotations": [_note(note, in_corner=not is_empty)] if note else [],
         # Equal from one drawing to the next, so that zoom and hidden lines stay as they are.
         "uirevision": "kept",
     }
+
+
+def _note(text: str, *, in_corner: bool) -> dict[str, Any]:
+    corner = {"x": 0.01, "y": 0.01, "xanchor": "left", "yanchor": "bottom"}
+    place = corner if in_corner else {"x": 0.5, "y": 0.5}
+    return {"text": text, "showarrow": False, "xref": "paper", "yref": "paper", **place}

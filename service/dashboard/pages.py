@@ -1,0 +1,68 @@
+"""The pages: the list of jobs, and a job."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, Response
+from fastapi.routing import APIRoute
+
+from service.api.dependencies import JobId, Part, StoreOf
+from service.dashboard.figures import SHRINKING
+from service.dashboard.results import networks_of
+from service.dashboard.templating import render
+from service.errors import NotFoundError
+from service.store import Slice, events, jobs, trials
+from shrinknets.frontier import frontier
+
+MAX_TRIALS = 1000
+"""More rows than this no one reads, and browsers slow down."""
+
+
+class _PageRoute(APIRoute):
+    """Answers with a page where there is nothing, not with a problem."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (NotFoundError, RequestValidationError):
+                return render("missing.html", status=HTTPStatus.NOT_FOUND)
+
+        return handle_or_explain
+
+
+router = APIRouter(route_class=_PageRoute, default_response_class=HTMLResponse)
+
+
+@router.get("/")
+def list_jobs(request: Request, part: Part, store: StoreOf) -> HTMLResponse:
+    """All jobs, newest first, or how to submit the first one."""
+    with store.reading() as tx:
+        # The newest event is read in the same transaction: the stream goes on from exactly here.
+        return render(
+            "jobs.html",
+            page=jobs.list_jobs(tx, part),
+            is_first_page=part.cursor is None,
+            latest_event=events.latest_event_id(tx),
+            url=str(request.base_url).rstrip("/"),
+        )
+
+
+@router.get("/jobs/{job_id}")
+def show_job(job_id: JobId, store: StoreOf) -> HTMLResponse:
+    """A job with its trials, its frontier and its figures."""
+    with store.reading() as tx:
+        job = jobs.get_job(tx, job_id)
+        return render(
+            "job.html",
+            job=job,
+            is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
+            trials=trials.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
+            frontier=frontier(networks_of(tx, job_id)),
+            latest_event=events.latest_event_id(tx),
+        )

@@ -1,0 +1,31 @@
+"""Renders the templates; whatever they show is escaped."""
+
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from service.dashboard import words
+from service.dashboard.assets import asset_url
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("service.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"asset": asset_url, "words": words}
+    return environment
+
+
+def render(template: str, *, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+    """The page that a template makes of some values."""
+    text = _environment().get_template(template).render(values)
+    # A page shows what is now: asked for again, it is made again.
+    return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,65 @@
+"""How numbers and times are written on pages."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from shrinknets.wire import Job, Params
+
+NOTHING = "–"
+
+_NAMES = {"lam": "λ", "l2": "L2"}
+_WIDTH = re.compile("width_([0-9]{1,9})")
+
+
+def percent(share: float | None) -> str:
+    """An accuracy such as `97.25 %`."""
+    return NOTHING if share is None else f"{share:.2%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def count(number: int | None) -> str:
+    """A whole number with its thousands apart."""
+    return NOTHING if number is None else f"{number:,}"
+
+
+def widths(layers: Sequence[int]) -> str:
+    """Features per hidden layer, such as `35-48`."""
+    return "-".join(str(width) for width in layers) or NOTHING
+
+
+def seconds(duration: float) -> str:
+    """A duration at a glance, such as `8.3 s`, `4 min 05 s` or `2 h 07 min`."""
+    if duration < 59.95:
+        return f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def params(chosen: Params) -> str:
+    """What the sampler proposed, such as `λ 0.00312` or `widths 35-48, L2 0.0001`."""
+    layers = {int(found[1]): name for name in chosen if (found := _WIDTH.fullmatch(name))}
+    sizes = "-".join(str(chosen[layers[layer]]) for layer in sorted(layers))
+    parts = [f"widths {sizes}"] if layers else []
+    for name, value in chosen.items():
+        # The number of widths is the depth.
+        if not layers or not (name == "depth" or _WIDTH.fullmatch(name)):
+            shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+            parts.append(f"{_NAMES.get(name, name)} {shown}")
+    return ", ".join(parts) or NOTHING
+
+
+def sort_key(chosen: Params) -> float | None:
+    """The number that orders trials by what was proposed: λ, or else the first number."""
+    numbers = [v for v in chosen.values() if isinstance(v, int | float)]
+    lam = chosen.get("lam")
+    return lam if isinstance(lam, int | float) else next(iter(numbers), None)
+
+
+def elapsed(job: Job) -> float | None:
+    """Seconds from a job's start to its end, or until now; None before it starts."""
+    if job.started_at is None:
+        return None
+    end = job.ended_at if job.ended_at is not None else datetime.now(UTC)
+    return max(0.0, (end - job.started_at).total_seconds())
