@@ -65,6 +65,8 @@ def collect(
         tensor.grad = gradient
     for state, entries in (pair for pairs in states for pair in pairs):
         state.update(entries)
+    for group in groups:
+        group.filter.removals += 1
     _restate_sizes(model)
     return report
 

@@ -18,6 +18,8 @@ class Filter(nn.Module):
             is a latch: the update rules keep a dead gate at exactly 0 for good.
         feature_ids: (num_features,) int64, the features' numbers in the network as it was built;
             they stay with their features through every collection.
+        removals: how often features were killed by hand or collected, for those who keep notes of
+            single features.
     """
 
     theta: nn.Parameter
@@ -37,6 +39,7 @@ class Filter(nn.Module):
         self.theta = nn.Parameter(torch.ones(num_features, dtype=dtype, device=device))
         self.register_buffer("alive", torch.ones_like(self.theta.data))
         self.register_buffer("feature_ids", torch.arange(num_features, device=device))
+        self.removals = 0
 
     @property
     def num_features(self) -> int:
@@ -67,6 +70,7 @@ class Filter(nn.Module):
             )
         self.alive.copy_(alive)
         self.theta.mul_(alive)
+        self.removals += 1
 
     def extra_repr(self) -> str:
         return f"{self.num_features}"

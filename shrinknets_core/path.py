@@ -110,10 +110,10 @@ def follow_path(
         yield record
         if rule.starved():
             return
-        collect_if_it_pays(loop, rule)
+        collect_if_it_pays(loop)
         if record.parameters <= path.snapshot_ratio * kept_size:
             kept_size = record.parameters
-            yield from _snapshot(loop, rule, options, path, full_widths=widths, lam=control.lam)
+            yield from _snapshot(loop, options, path, full_widths=widths, lam=control.lam)
 
 
 def _shrink_epoch(loop: Loop, rule: Proximal, control: LambdaControl, *, lr: float) -> EpochRecord:
@@ -126,7 +126,6 @@ def _shrink_epoch(loop: Loop, rule: Proximal, control: LambdaControl, *, lr: flo
 
 def _snapshot(
     loop: Loop,
-    rule: Proximal,
     options: TrainOptions,
     path: PathOptions,
     *,
@@ -135,7 +134,6 @@ def _snapshot(
 ) -> Iterator[TrialEvent]:
     """Polish a copy of the network as it is; the loop goes on from where it was."""
     collect(loop.model, loop.model.groups(), [loop.optimizer])
-    rule.collected()
     choice = Choice()
     epochs = max(1, round(options.epochs * path.polish_share))
     network = loop.model.folded()

@@ -20,7 +20,7 @@ class Latch:
     """Keeps dead gates dead and one feature of each group alive, without waiting for the device.
 
     The feature with the largest gate is protected: its gate does not fall below a floor next to
-    nothing. Every `refresh` steps the choice is made anew.
+    nothing. The choice is made anew every `refresh` steps, and when features were removed.
     """
 
     def __init__(self, groups: Sequence[Group], *, refresh: int = 32) -> None:
@@ -28,25 +28,32 @@ class Latch:
         self._names = [group.name for group in groups]
         self._refresh = refresh
         self._steps = 0
+        self._removals = -1
         self._floors: list[Tensor] = []
 
     @torch.no_grad()
-    def close(self) -> bool:
-        """Set the gates of dead features to 0 and mark those that just got there.
+    def refresh_if_due(self) -> bool:
+        """Choose the protected features anew if it is time to; call it before each update.
 
         Returns:
-            Whether the protected features were chosen anew.
+            Whether it was time to.
         """
-        renewed = self._steps % self._refresh == 0 or self._is_stale()
-        if renewed:
-            self._floors = [self._floor(layer.theta.data, layer.alive) for layer in self._filters]
+        removals = sum(layer.removals for layer in self._filters)
+        is_due = self._steps % self._refresh == 0 or removals != self._removals
         self._steps += 1
+        if is_due:
+            self._removals = removals
+            self._floors = [self._floor(layer.theta.data, layer.alive) for layer in self._filters]
+        return is_due
+
+    @torch.no_grad()
+    def close(self) -> None:
+        """Set the gates of dead features to 0 and mark those that just got there."""
         for layer, floor in zip(self._filters, self._floors, strict=True):
             theta = layer.theta.data
-            theta.mul_(layer.alive)
             torch.maximum(theta, floor, out=theta)
+            theta.mul_(layer.alive)
             torch.sign(theta, out=layer.alive)
-        return renewed
 
     def starved(self) -> list[str]:
         """Name the groups that only their floor keeps alive; waits for the device."""
@@ -55,13 +62,6 @@ class Latch:
             for name, layer in zip(self._names, self._filters, strict=True)
             if float(layer.theta.detach().max()) <= _floor_value(layer.theta)
         ]
-
-    def _is_stale(self) -> bool:
-        """Tell whether a collection has changed the groups since the floors were made."""
-        return any(
-            floor.shape != layer.theta.shape
-            for floor, layer in zip(self._floors, self._filters, strict=True)
-        )
 
     @staticmethod
     def _floor(theta: Tensor, alive: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Proximal:
             group.scale().mean() * (sum(costs) / len(costs)) / cost
             for group, cost in zip(groups, costs, strict=True)
         ]
-        self._prices: list[Tensor] = self._priced()
+        self._prices: list[Tensor] = []
 
     @torch.no_grad()
     def step(self, lam: float) -> None:
@@ -109,18 +109,15 @@ class Proximal:
 
         Uses the gradients that backward left in the gates, and clears them, as no optimiser will.
         """
+        if self._latch.refresh_if_due():
+            self._prices = self._priced()
         for group, price in zip(self._groups, self._prices, strict=True):
             theta = group.filter.theta
             if theta.grad is not None:
                 theta.sub_(theta.grad, alpha=self._step_size)
                 theta.grad = None
             theta.sub_(price, alpha=self._step_size * lam)
-        if self._latch.close():
-            self._prices = self._priced()
-
-    def collected(self) -> None:
-        """Take note that features were removed: call it after each collection."""
-        self._prices = self._priced()
+        self._latch.close()
 
     def starved(self) -> list[str]:
         """Name the groups whose last feature would have died; waits for the device."""
@@ -158,6 +155,7 @@ class Subgradient:
 
     def step(self) -> None:
         """Latch the gates that the optimiser carried to zero or below."""
+        self._latch.refresh_if_due()
         self._latch.close()
 
     def starved(self) -> list[str]:

@@ -64,13 +64,12 @@ def warm_up(loop: Loop, *, lr: float, epochs: int) -> Iterator[TrialEvent]:
     loop.model.hold_gates(hold=False)
 
 
-def collect_if_it_pays(loop: Loop, rule: Proximal) -> None:
+def collect_if_it_pays(loop: Loop) -> None:
     """Remove the dead features of the loop's model if they are worth the copies."""
     groups = loop.model.groups()
     there = sum(group.filter.num_features for group in groups)
     if there - sum(num_alive(groups)) >= COLLECT_SHARE * there:
         collect(loop.model, groups, [loop.optimizer])
-        rule.collected()
 
 
 def collapse(step: int, starved: Sequence[str], lam: float) -> Collapse:
@@ -96,7 +95,7 @@ def _proximal(model: MLP, split: Split, options: TrainOptions, lam: float) -> It
         if starved := rule.starved():
             yield collapse(record.step, starved, lam)
             return
-        collect_if_it_pays(loop, rule)
+        collect_if_it_pays(loop)
     collect(model, model.groups(), [loop.optimizer])
     choice = Choice()
     yield from polish(

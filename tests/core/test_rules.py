@@ -67,6 +67,23 @@ def test_subgradient_never_revives_with_momentum_and_decay(name: str) -> None:
     assert min(num_alive(model.groups())) >= 1
 
 
+def test_a_feature_killed_by_hand_stays_dead_even_if_it_was_the_protected_one() -> None:
+    model = make_mlp(3, [6], 2, seed=0)
+    rule = Proximal(model.groups())
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        layer = model.gatings()[0]
+        strongest = layer.theta.argmax()
+        layer.kill(strongest)
+        for _ in range(3):
+            noise_in(model, 0.01, rng)
+            rule.step(0.5)
+            assert layer.theta[strongest] == 0
+            assert layer.num_alive() >= 1
+        if layer.num_alive() == 1:
+            break
+
+
 def test_a_proximal_step_is_the_formula_feature_by_feature() -> None:
     model = make_mlp(3, [5, 4], 2, seed=3)
     groups = model.groups()
@@ -97,13 +114,21 @@ def test_a_proximal_step_is_the_formula_feature_by_feature() -> None:
 
 def test_a_gate_gets_no_cheaper_when_its_weights_take_over() -> None:
     model = make_mlp(3, [5], 2, seed=3)
+    theta = model.gates()[0]
     rule = Proximal(model.groups(), refresh=1)
-    before = rule._priced()[0] * model.gatings()[0].theta.detach()
     with torch.no_grad():
-        model.gatings()[0].theta[2] /= 10
+        theta[2] /= 10
         model.hidden[0].weight[2] *= 10
-    after = rule._priced()[0] * model.gatings()[0].theta.detach()
-    torch.testing.assert_close(after, before, rtol=1e-12, atol=0)
+    twin = make_mlp(3, [5], 2, seed=3)
+    rule_of_twin = Proximal(twin.groups())
+    before = theta.clone(), twin.gates()[0].clone()
+    rule.step(1e-3)
+    rule_of_twin.step(1e-3)
+    lost = (before[0] - theta) / before[0]
+    lost_by_twin = (before[1] - twin.gates()[0]) / before[1]
+    # Ten times the weight, so ten times the price for each unit of gate, a hundred times the share.
+    assert lost[2].item() == pytest.approx(100 * lost_by_twin[2].item(), rel=1e-9)
+    assert lost[1].item() == pytest.approx(lost_by_twin[1].item(), rel=1e-9)
 
 
 def test_the_penalty_is_lambda_times_the_sum_of_the_positive_gates() -> None:
