@@ -98,10 +98,11 @@ class Driver:
         for trial in ended:
             search.tell(trial)
             self._count(trial)
+            accuracy = trial.validation_accuracy
             _log.info(
                 "job %s: %s %d %s, validation accuracy %s",
                 *(self._job.id, trial.method.value, trial.number, trial.state.value),
-                trial.validation_accuracy,
+                "unknown" if accuracy is None else f"{accuracy:.1%}",
             )
 
     def _count(self, trial: Trial) -> None:
