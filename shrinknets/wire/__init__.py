@@ -1,6 +1,6 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
-from shrinknets.wire._base import Wire
+from shrinknets.wire._base import Wire, WrongFieldError
 from shrinknets.wire.leases import (
     LEASE_HEADER,
     Attempt,
@@ -85,4 +85,5 @@ __all__ = [
     "TrialRequest",
     "TrialState",
     "Wire",
+    "WrongFieldError",
 ]

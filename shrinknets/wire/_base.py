@@ -16,6 +16,16 @@ class Wire(BaseModel):
     )
 
 
+class WrongFieldError(ValueError):
+    """A validator of a whole says which field inside it is wrong."""
+
+    def __init__(self, *, field: str, given: object, allowed: str) -> None:
+        self.field = field
+        self.given = given
+        self.allowed = allowed
+        super().__init__(f"{field} is {given!r}, allowed is {allowed}")
+
+
 def _refuse_unstorable(text: str) -> str:
     if _NOT_STORABLE.search(text):
         raise ValueError("text without NUL characters and unpaired surrogates")
@@ -26,7 +36,10 @@ def _replace_unstorable(text: str) -> str:
     return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-Text = Annotated[str, AfterValidator(_refuse_unstorable)]
+Storable = AfterValidator(_refuse_unstorable)
+"""To be named after a text's other constraints, which would not know that it is text."""
+
+Text = Annotated[str, Storable]
 """Text that every database and every JSON parser can hold."""
 
 Words = Annotated[str, AfterValidator(_replace_unstorable)]

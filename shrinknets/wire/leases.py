@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shrinknets.wire._base import Count, Text, Wire, Words
+from shrinknets.wire._base import Count, Storable, Wire, Words
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Order, TrialState
@@ -16,7 +16,7 @@ LEASE_HEADER = "Lease-Token"
 class ClaimRequest(Wire):
     """A worker asks for the next job."""
 
-    worker: Annotated[Text, Field(min_length=1, max_length=200)]
+    worker: Annotated[str, Field(min_length=1, max_length=200), Storable]
     """The worker's name, for people."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shrinknets.wire._base import Text, Wire
+from shrinknets.wire._base import Storable, Wire, WrongFieldError
 from shrinknets.wire.states import Method
 
 # Strict: "10" where the number 10 belongs is a mistake in the caller's program, not a number.
@@ -137,7 +137,7 @@ class TrainingSpec(Wire):
 class JobSpec(Wire):
     """One sizing job."""
 
-    name: Annotated[Text, Field(max_length=200)] = ""
+    name: Annotated[str, Field(max_length=200), Storable] = ""
     dataset: DatasetName
     network: MLPBounds = MLPBounds()
     methods: Methods
@@ -151,15 +151,17 @@ class JobSpec(Wire):
         for method, search in (("fixed", self.methods.fixed), ("fixed_l2", self.methods.fixed_l2)):
             if search is None:
                 continue
-            layers = len(self.network.widths)
+            layers, narrowest = len(self.network.widths), min(self.network.widths)
             if search.depth is not None and search.depth.high > layers:
-                raise ValueError(
-                    f"methods.{method}.depth.high is {search.depth.high}, but network.widths "
-                    f"has {layers} layers: lower it or add layers"
+                raise WrongFieldError(
+                    field=f"methods.{method}.depth.high",
+                    given=search.depth.high,
+                    allowed=f"at most {layers}, as many as network.widths has",
                 )
-            if search.width is not None and search.width.high > min(self.network.widths):
-                raise ValueError(
-                    f"methods.{method}.width.high is {search.width.high}, but network.widths "
-                    f"allows {min(self.network.widths)}: lower it or widen the bounds"
+            if search.width is not None and search.width.high > narrowest:
+                raise WrongFieldError(
+                    field=f"methods.{method}.width.high",
+                    given=search.width.high,
+                    allowed=f"at most {narrowest}, the least of network.widths",
                 )
         return self

@@ -1,0 +1,47 @@
+"""Trials' processes start, report epochs and end."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+
+from service.api.dependencies import AttemptId, ServicesOf, StoreOf, Token, TrialId
+from service.store import attempts
+from shrinknets.wire import Attempt, AttemptEnd, RecordBatch, Renewal, Trial, TrialAssignment
+
+router = APIRouter(tags=["worker"])
+
+
+@router.post(
+    "/trials/{trial_id}/attempts", status_code=HTTPStatus.CREATED, summary="Start an attempt"
+)
+def start(trial_id: TrialId, token: Token, services: ServicesOf) -> Attempt:
+    """Begin a waiting trial anew; asks for the token of the job's lease."""
+    seconds = services.settings.attempt_lease_seconds
+    with services.store.writing() as tx:
+        return attempts.start_attempt(tx, trial_id, token, lease_seconds=seconds)
+
+
+@router.get("/attempts/{attempt_id}", summary="Read what to do")
+def read(attempt_id: AttemptId, token: Token, services: ServicesOf) -> TrialAssignment:
+    """All that a trial's process must know; renews the attempt's lease."""
+    seconds = services.settings.attempt_lease_seconds
+    with services.store.writing() as tx:
+        return attempts.read_assignment(tx, attempt_id, token, lease_seconds=seconds)
+
+
+@router.post("/attempts/{attempt_id}/records", summary="Report epochs")
+def report(
+    attempt_id: AttemptId, batch: RecordBatch, token: Token, services: ServicesOf
+) -> Renewal:
+    """Take records in and renew the lease; a record with a known step replaces it."""
+    seconds = services.settings.attempt_lease_seconds
+    with services.store.writing() as tx:
+        held = attempts.report(tx, attempt_id, token, batch.records, lease_seconds=seconds)
+        return Renewal(order=held.order)
+
+
+@router.post("/attempts/{attempt_id}/end", summary="End an attempt")
+def end(attempt_id: AttemptId, end: AttemptEnd, token: Token, store: StoreOf) -> Trial:
+    """End an attempt and its trial, all or nothing. Repeating it is harmless."""
+    with store.writing() as tx:
+        return attempts.end_attempt(tx, attempt_id, token, end)

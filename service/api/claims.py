@@ -1,0 +1,57 @@
+"""Workers claim jobs, renew their lease, announce trials and give jobs back."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+from service.api.dependencies import JobId, ServicesOf, StoreOf, Token
+from service.store import leases, trials
+from shrinknets.wire import Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
+
+router = APIRouter(tags=["worker"])
+
+
+@router.post(
+    "/claim",
+    summary="Claim a job",
+    response_model=Claim,
+    responses={204: {"description": "Nothing is queued."}},
+)
+def claim(request: ClaimRequest, services: ServicesOf) -> Claim | Response:
+    """Take the oldest queued job; its lease must be renewed until the job is released."""
+    seconds = services.settings.job_lease_seconds
+    with services.store.writing() as tx:
+        claimed = leases.claim_job(tx, worker=request.worker, lease_seconds=seconds)
+        return claimed or Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.post("/jobs/{job_id}/renew", summary="Renew a job's lease")
+def renew(job_id: JobId, token: Token, services: ServicesOf) -> Renewal:
+    """Prolong the lease, and hear whether to go on."""
+    seconds = services.settings.job_lease_seconds
+    with services.store.writing() as tx:
+        return Renewal(order=leases.renew_job(tx, job_id, token, lease_seconds=seconds))
+
+
+@router.post("/jobs/{job_id}/release", summary="Give a job back")
+def release(job_id: JobId, end: JobEnd, token: Token, store: StoreOf) -> Job:
+    """End the job, or put it back into the queue. Repeating it is harmless."""
+    with store.writing() as tx:
+        return leases.release_job(tx, job_id, token, end)
+
+
+@router.post(
+    "/jobs/{job_id}/trials",
+    status_code=HTTPStatus.CREATED,
+    summary="Announce a trial",
+    responses={200: {"model": Trial, "description": "The trial was announced before."}},
+)
+def announce(
+    job_id: JobId, request: TrialRequest, token: Token, store: StoreOf, response: Response
+) -> Trial:
+    """Create a trial that waits for an attempt; the same number again gives the same trial."""
+    with store.writing() as tx:
+        trial, is_new = trials.create_trial(tx, job_id, token, request)
+        if not is_new:
+            response.status_code = HTTPStatus.OK
+        return trial

@@ -1,0 +1,59 @@
+"""Trials hand files in."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
+
+from service.api.dependencies import ServicesOf, Sha256, Token
+from service.artifacts import Spool
+from service.services import Services
+from service.store import leases, networks
+
+router = APIRouter(tags=["worker"])
+
+
+class StoredFile(BaseModel):
+    """A file in the artifact store."""
+
+    sha256: str
+
+
+def _allowed(token: Token, services: ServicesOf) -> None:
+    # In a transaction of its own: none stays open while the body arrives.
+    with services.store.reading() as tx:
+        leases.require_attempt_token(tx, token)
+
+
+@router.put(
+    "/artifacts/{sha256}",
+    status_code=HTTPStatus.CREATED,
+    summary="Hand a file in",
+    dependencies=[Depends(_allowed)],
+    responses={200: {"model": StoredFile, "description": "The file was there already."}},
+)
+async def upload(
+    sha256: Sha256, request: Request, services: ServicesOf, response: Response
+) -> StoredFile:
+    """Store the body under its SHA-256, which is verified."""
+    spool = Spool()
+    try:
+        async for chunk in request.stream():
+            await run_in_threadpool(spool.write, chunk)
+        if not await run_in_threadpool(_store, services, sha256, spool):
+            response.status_code = HTTPStatus.OK
+    finally:
+        spool.close()
+    return StoredFile(sha256=sha256)
+
+
+def _store(services: Services, sha256: str, spool: Spool) -> bool:
+    with services.store.reading() as tx:
+        is_known = networks.has_file(tx, sha256)
+    if is_known and services.artifacts.has(sha256):
+        return False
+    services.artifacts.put(sha256, spool)
+    with services.store.writing() as tx:
+        networks.note_file(tx, sha256, size_bytes=spool.size)
+    return True

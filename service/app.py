@@ -1,0 +1,67 @@
+"""Puts the service together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi_offline import FastAPIOffline
+
+from service import api, dashboard, problems
+from service.artifacts import Artifacts
+from service.bell import Bell
+from service.housekeeping import housekeeping
+from service.limits import BodyLimits
+from service.services import Services
+from service.settings import Settings
+from service.store import Store, require_head, upgrade_to_head
+
+DESCRIPTION = (
+    "Finds the right size of a neural network: submit a job, follow its trials, download networks."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI app. Its start raises ServiceError where the database is not fit."""
+    bell = Bell()
+    services = Services(
+        settings=settings,
+        store=Store(settings.database_url, on_events=bell.ring),
+        artifacts=Artifacts(settings.artifacts_url),
+        bell=bell,
+    )
+    # The pages at /docs and /redoc would otherwise fetch their scripts from outside.
+    app = FastAPIOffline(
+        title="ShrinkNets",
+        description=DESCRIPTION,
+        version=version("shrinknets"),
+        lifespan=_lifespan,
+    )
+    app.state.services = services
+    app.add_middleware(BodyLimits)
+    problems.install(app)
+    app.include_router(api.router)
+    app.include_router(dashboard.router, include_in_schema=False)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    services.bell.bind()
+    try:
+        await run_in_threadpool(prepare_database, services.settings)
+        async with housekeeping(services):
+            yield
+    finally:
+        services.bell.close()
+        services.store.close()
+
+
+def prepare_database(settings: Settings) -> None:
+    """Migrate where that is wished. Raises SchemaError, UnavailableError."""
+    if settings.is_embedded or settings.migrate_on_start:
+        upgrade_to_head(settings.database_url)
+    else:
+        require_head(settings.database_url)

@@ -1,0 +1,78 @@
+"""The tree of errors that the service raises; `problems` alone turns them into HTTP answers."""
+
+from typing import Any
+
+from shrinknets.wire import FieldError
+
+
+class ServiceError(Exception):
+    """Anything that the service itself says is wrong; its text is meant for people."""
+
+
+class SettingsError(ServiceError):
+    """The environment does not describe a service that can run."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = errors
+        lines = [f"{e.field}: got {e.given}, allowed is {e.allowed}" for e in errors]
+        super().__init__("\n".join(["The settings are wrong.", *lines]))
+
+
+class PortTakenError(ServiceError):
+    """Another process listens where the service should."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(
+            f"Cannot listen on {host}, port {port}: {reason}. Stop the process that holds it, "
+            "or choose another with SHRINKNETS_PORT."
+        )
+
+
+class SchemaError(ServiceError):
+    """The database was not migrated to the schema of this version."""
+
+
+class NotFoundError(ServiceError):
+    """There is nothing with this id."""
+
+    def __init__(self, what: str, key: str) -> None:
+        self.what = what
+        self.key = key
+        super().__init__(f"There is no {what} {key!r}.")
+
+
+class ConflictError(ServiceError):
+    """The request does not fit the state that things are in."""
+
+
+class LeaseLostError(ConflictError):
+    """The token is not, or no longer, that of the lease's holder."""
+
+    def __init__(self, what: str, key: str) -> None:
+        self.what = what
+        self.key = key
+        super().__init__(
+            f"This token does not hold {what} {key!r}, or no longer does: stop working on it."
+        )
+
+
+class InvalidInputError(ServiceError):
+    """The input has the right shape, but asks for what cannot be."""
+
+    def __init__(self, field: str, given: Any, allowed: str) -> None:
+        self.error = FieldError(field=field, given=repr(given), allowed=allowed)
+        super().__init__(f"{field}: got {given!r}, allowed is {allowed}")
+
+
+class UnavailableError(ServiceError):
+    """The database did not answer; the same request may succeed in a moment."""
+
+
+class ArtifactDamagedError(ServiceError):
+    """A stored file is missing, or its content no longer has the digest that names it."""
+
+    def __init__(self, sha256: str, reason: str) -> None:
+        self.sha256 = sha256
+        super().__init__(f"The stored file {sha256} cannot be used: {reason}.")

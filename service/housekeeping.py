@@ -1,0 +1,85 @@
+"""What the service does by itself: ends overdue leases, hears of other processes' events."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from service.services import Services
+from service.store import events, leases
+
+POLL_SECONDS = 1.0
+"""How late an event of another service process is heard at most."""
+
+_logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def housekeeping(services: Services) -> AsyncIterator[None]:
+    """Keep house for as long as the block runs."""
+    ended = asyncio.Event()
+    seconds = services.settings.expire_every_seconds
+    tasks = [
+        asyncio.create_task(_repeat(_Expiry(services), seconds, ended)),
+        asyncio.create_task(_repeat(_Listener(services), POLL_SECONDS, ended)),
+    ]
+    try:
+        yield
+    finally:
+        # Not cancelled: a round that has begun in its thread must not outlive the database.
+        ended.set()
+        await asyncio.gather(*tasks)
+
+
+async def _repeat(job: Callable[[], None], seconds: float, ended: asyncio.Event) -> None:
+    while not await _is_set_within(ended, seconds):
+        try:
+            await asyncio.to_thread(job)
+        except Exception:
+            _logger.exception("Housekeeping failed; the next try is in %g s.", seconds)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
+class _Expiry:
+    """Ends overdue leases, but only after their holders had time to come back.
+
+    While the service was away nobody could renew: whoever outlived it goes first.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._store = services.store
+        started = time.monotonic()
+        self._jobs_from = started + services.settings.job_lease_seconds
+        self._attempts_from = started + services.settings.attempt_lease_seconds
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        with self._store.writing() as tx:
+            if now >= self._jobs_from:
+                leases.expire_jobs(tx)
+            if now >= self._attempts_from:
+                leases.expire_attempts(tx)
+
+
+class _Listener:
+    """Rings the bell for events that another process wrote."""
+
+    def __init__(self, services: Services) -> None:
+        self._store = services.store
+        self._bell = services.bell
+        self._latest = 0
+
+    def __call__(self) -> None:
+        with self._store.reading() as tx:
+            latest = events.latest_event_id(tx)
+        if latest != self._latest:
+            self._latest = latest
+            self._bell.ring()

@@ -1,0 +1,154 @@
+"""Maps every error to an answer (RFC 9457), in this one place."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from service.errors import (
+    ArtifactDamagedError,
+    ConflictError,
+    InvalidInputError,
+    LeaseLostError,
+    NotFoundError,
+    ServiceError,
+    UnavailableError,
+)
+from service.fields import field_errors, shortened
+from shrinknets.wire import FieldError, Problem
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+
+_logger = logging.getLogger(__name__)
+
+# The first that fits counts, so the special ones stand before the general ones.
+_STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
+    (NotFoundError, HTTPStatus.NOT_FOUND, "not-found"),
+    (LeaseLostError, HTTPStatus.CONFLICT, "lease-lost"),
+    (ConflictError, HTTPStatus.CONFLICT, "conflict"),
+    (InvalidInputError, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input"),
+    (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    (ArtifactDamagedError, HTTPStatus.INTERNAL_SERVER_ERROR, "artifact-damaged"),
+    (ServiceError, HTTPStatus.INTERNAL_SERVER_ERROR, "internal"),
+]
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error with a problem, and say so in its description."""
+    app.exception_handler(ServiceError)(_service_error)
+    app.exception_handler(RequestValidationError)(_invalid_request)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(Exception)(_bug)
+    describe = app.openapi
+    app.openapi = lambda: _with_media_type(describe())  # type: ignore[method-assign]
+
+
+def problem(
+    status: HTTPStatus,
+    kind: str,
+    detail: str,
+    *,
+    errors: list[FieldError] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The answer that tells what went wrong."""
+    body = Problem(
+        type=f"urn:shrinknets:problem:{kind}",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        errors=errors or [],
+    )
+    return JSONResponse(
+        body.model_dump(mode="json"), status_code=status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+def too_large() -> JSONResponse:
+    """The answer to a body beyond the limit."""
+    return problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "too-large",
+        "The body is larger than this service takes: send less at once.",
+    )
+
+
+async def _service_error(_: Request, error: ServiceError) -> JSONResponse:
+    status, kind = next((s, k) for cls, s, k in _STATUS if isinstance(error, cls))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _logger.error("%s", error, exc_info=error)
+    return problem(
+        status,
+        kind,
+        str(error),
+        errors=[error.error] if isinstance(error, InvalidInputError) else None,
+        headers={"Retry-After": str(RETRY_SECONDS)} if kind == "unavailable" else None,
+    )
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    errors = error.errors()
+    for one in errors:
+        place, name = (*one["loc"], "", "")[:2]
+        if place == "path" and str(name).endswith("_id"):
+            what = str(name).removesuffix("_id")
+            return problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
+    return _invalid(field_errors(errors, body=_body_model(request)))
+
+
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    status = HTTPStatus(error.status_code)
+    match status:
+        case HTTPStatus.BAD_REQUEST:
+            # FastAPI's word for a body that is not even text, or nested without end.
+            return _invalid([FieldError(field="body", given="an unreadable body", allowed="JSON")])
+        case HTTPStatus.NOT_FOUND:
+            detail = f"There is nothing at {shortened(request.url.path)}."
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            detail = f"Got {shortened(request.method)}, allowed is {allowed}."
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return too_large()
+        case _:
+            detail = str(error.detail)
+    kind = status.phrase.lower().replace(" ", "-")
+    return problem(status, kind, detail, headers=dict(error.headers or {}))
+
+
+async def _bug(_: Request, __: Exception) -> JSONResponse:
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "The service failed at this request; its log says where.",
+    )
+
+
+def _with_media_type(document: dict[str, Any]) -> dict[str, Any]:
+    # FastAPI takes every answer that has a model for application/json.
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {})
+                if status >= "4" and "application/json" in content:
+                    content[MEDIA_TYPE] = content.pop("application/json")
+    return document
+
+
+def _invalid(errors: list[FieldError]) -> JSONResponse:
+    detail = "; ".join(f"{e.field}: got {e.given}, allowed is {e.allowed}" for e in errors)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input", detail, errors=errors)
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or route.body_field is None:
+        return None
+    model = route.body_field.field_info.annotation
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None

@@ -1,0 +1,106 @@
+"""The service's settings, read once from SHRINKNETS_* variables and passed down."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import SettingsError
+from service.fields import field_errors
+from shrinknets.wire import FieldError
+
+PREFIX = "SHRINKNETS_"
+SCHEMES = ("sqlite", "postgresql")
+
+
+class Settings(BaseSettings):
+    """What an operator can choose; each field is a variable SHRINKNETS_<NAME>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Path("shrinknets-data")
+    """The folder of the embedded database and of the stored files."""
+    database_url: str = Field(
+        default_factory=lambda data: f"sqlite:///{Path(data['data_dir']) / 'shrinknets.db'}"
+    )
+    """`sqlite:///path` or `postgresql://user:password@host/database`."""
+    artifacts_url: str = Field(
+        default_factory=lambda data: (Path(data["data_dir"]).resolve() / "artifacts").as_uri()
+    )
+    """Where weights are stored: any URL that fsspec understands."""
+    trust_network: bool = False
+    """Listen beyond this machine although everybody who reaches the port may do everything."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """0 takes any free port."""
+    migrate_on_start: bool = False
+    """Bring the schema up to date at the start; the embedded database always is."""
+    job_lease_seconds: PositiveFloat = 15.0
+    """A worker that is silent for longer loses its job to another."""
+    attempt_lease_seconds: PositiveFloat = 60.0
+    """A trial's process that is silent for longer is given up."""
+    expire_every_seconds: PositiveFloat = 1.0
+    """How often leases that ran out are looked for."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_database_that_we_speak(cls, url: str) -> str:
+        scheme = url.partition("://")[0].partition("+")[0]
+        if "://" not in url or scheme not in SCHEMES:
+            raise ValueError("a URL that starts with sqlite:///, or with postgresql://")
+        return url
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _a_place_for_files(cls, url: str) -> str:
+        if "://" not in url:
+            raise ValueError("a URL such as file:///srv/artifacts, or s3://bucket/folder")
+        return url
+
+    @field_validator("host")
+    @classmethod
+    def _strangers_stay_outside(cls, host: str, info: ValidationInfo) -> str:
+        # Where trust_network itself is wrong, that is the error to tell.
+        if not info.data.get("trust_network", True) and not is_loopback(host):
+            raise ValueError(
+                "a loopback address such as 127.0.0.1, because there are no API keys; set "
+                f"{PREFIX}TRUST_NETWORK=true if all who can reach the port may do everything"
+            )
+        return host
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is the SQLite file that the service keeps itself."""
+        return self.database_url.startswith("sqlite")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_settings(**chosen: Any) -> Settings:
+    """Read the environment; what is named here goes first. Raises SettingsError."""
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        raise SettingsError(_by_variable(error)) from error
+
+
+def _by_variable(error: ValidationError) -> list[FieldError]:
+    return [_as_variable(e) for e in field_errors(error.errors(include_context=True))]
+
+
+def _as_variable(error: FieldError) -> FieldError:
+    # A database URL holds a password: only what stands before it is shown.
+    given = "another URL" if error.field == "database_url" else error.given
+    return error.model_copy(update={"field": f"{PREFIX}{error.field.upper()}", "given": given})

@@ -1,0 +1,184 @@
+"""Attempts: the life of one process that works on a trial, from its start to its end."""
+
+from sqlalchemy import delete, insert, update
+
+from service.errors import ConflictError, InvalidInputError, LeaseLostError
+from service.store.clock import now
+from service.store.ids import Kind, digest, new_id, new_token
+from service.store.jobs import get_row as get_job_row
+from service.store.leases import (
+    Held,
+    get_attempt_row,
+    give_up_trials,
+    hold_job,
+    renew_attempt,
+)
+from service.store.networks import add_networks
+from service.store.records import add_records
+from service.store.states import ATTEMPTS, TRIALS, move
+from service.store.tables import attempts, records, trials
+from service.store.transactions import Writing
+from service.store.trials import get_trial, summarise
+from shrinknets.wire import (
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    JobSpec,
+    NetworkResult,
+    Record,
+    Trial,
+    TrialAssignment,
+    TrialState,
+)
+
+ENDINGS = [state for state in TrialState if state.is_final]
+
+
+def start_attempt(tx: Writing, trial_id: str, token: str, *, lease_seconds: float) -> Attempt:
+    """Begin a waiting trial anew, with the right to write for it.
+
+    Raises NotFoundError, LeaseLostError, and ConflictError where the trial does not wait.
+    """
+    trial = get_trial(tx, trial_id)
+    hold_job(tx, trial.job_id, token)
+    _replace_unseen(tx, trial_id)
+    is_mine = trials.c.id == trial_id
+    if not move(tx, TRIALS, is_mine, before=TrialState.WAITING, after=TrialState.RUNNING):
+        state = get_trial(tx, trial_id).state.value
+        raise ConflictError(f"Trial {trial_id!r} is {state}, so no attempt at it can start.")
+    _forget_progress(tx, trial_id)
+    attempt_id, own_token = new_id(Kind.ATTEMPT), new_token()
+    tx.connection.execute(
+        insert(attempts).values(
+            id=attempt_id,
+            job_id=trial.job_id,
+            trial_id=trial_id,
+            state=AttemptState.RUNNING,
+            reason="",
+            token_digest=digest(own_token),
+            lease_expires_at=now(plus_seconds=lease_seconds),
+            started_at=now(),
+        )
+    )
+    trial = get_trial(tx, trial_id)
+    return Attempt(id=attempt_id, token=own_token, lease_seconds=lease_seconds, trial=trial)
+
+
+def read_assignment(
+    tx: Writing, attempt_id: str, token: str, *, lease_seconds: float
+) -> TrialAssignment:
+    """Tell a process what to do, and renew its lease. Raises NotFoundError, LeaseLostError."""
+    held = renew_attempt(tx, attempt_id, token, lease_seconds=lease_seconds)
+    spec = JobSpec.model_validate(get_job_row(tx, held.job_id).spec)
+    return TrialAssignment(spec=spec, trial=get_trial(tx, held.trial_id))
+
+
+def report(
+    tx: Writing, attempt_id: str, token: str, batch: list[Record], *, lease_seconds: float
+) -> Held:
+    """Take records in and renew the lease. Raises NotFoundError, LeaseLostError."""
+    held = renew_attempt(tx, attempt_id, token, lease_seconds=lease_seconds)
+    if batch:
+        _take_records(tx, held.job_id, held.trial_id, batch)
+    return held
+
+
+def end_attempt(tx: Writing, attempt_id: str, token: str, end: AttemptEnd) -> Trial:
+    """End an attempt and its trial, with all it found. Doing so twice in one way is harmless.
+
+    Raises NotFoundError, LeaseLostError, InvalidInputError.
+    """
+    if not end.state.is_final:
+        raise InvalidInputError("state", end.state.value, f"one of {', '.join(ENDINGS)}")
+    moved = move(
+        tx,
+        ATTEMPTS,
+        attempts.c.id == attempt_id,
+        attempts.c.token_digest == digest(token),
+        before=AttemptState.RUNNING,
+        after=AttemptState.ENDED,
+        trial_ended_as=end.state,
+        reason=end.reason,
+    )
+    if not moved:
+        return _ended_before(tx, attempt_id, token, end.state)
+    job_id, trial_id = moved[0].job_id, moved[0].trial_id
+    if end.records:
+        _take_records(tx, job_id, trial_id, end.records)
+    if end.networks:
+        add_networks(tx, job_id, trial_id, end.networks)
+    _end_trial(tx, trial_id, end)
+    return get_trial(tx, trial_id)
+
+
+def _take_records(tx: Writing, job_id: str, trial_id: str, batch: list[Record]) -> None:
+    add_records(tx, trial_id, batch)
+    summarise(tx, trial_id)
+    tx.tell("records", job_id=job_id, trial_id=trial_id)
+
+
+def _end_trial(tx: Writing, trial_id: str, end: AttemptEnd) -> None:
+    moved = move(
+        tx,
+        TRIALS,
+        trials.c.id == trial_id,
+        before=TrialState.RUNNING,
+        after=end.state,
+        reason=end.reason,
+        **(_summary_of(_chosen(end.networks)) if end.networks else {}),
+    )
+    assert moved, "a running attempt belongs to a running trial"
+
+
+def _chosen(networks: list[NetworkResult]) -> NetworkResult:
+    """The best on validation data, of equals the smallest."""
+    return max(networks, key=lambda found: (found.validation_accuracy, -found.parameters))
+
+
+def _summary_of(network: NetworkResult) -> dict[str, object]:
+    return {
+        "validation_accuracy": network.validation_accuracy,
+        "widths": network.widths,
+        "parameters": network.parameters,
+    }
+
+
+def _ended_before(tx: Writing, attempt_id: str, token: str, state: TrialState) -> Trial:
+    row = get_attempt_row(tx, attempt_id)
+    is_same = row.token_digest == digest(token) and row.trial_ended_as == state
+    if row.state != AttemptState.ENDED or not is_same:
+        raise LeaseLostError("attempt", attempt_id)
+    return get_trial(tx, row.trial_id)
+
+
+def _replace_unseen(tx: Writing, trial_id: str) -> None:
+    # Only the job's holder starts attempts. Where it asks again and no process ever showed the
+    # first token, the answer that carried it got lost; waiting for its lease would help nobody.
+    reason = "Its token was never used."
+    lost = move(
+        tx,
+        ATTEMPTS,
+        attempts.c.trial_id == trial_id,
+        attempts.c.seen_at.is_(None),
+        before=AttemptState.RUNNING,
+        after=AttemptState.LOST,
+        reason=reason,
+    )
+    give_up_trials(tx, [row.trial_id for row in lost], reason=reason)
+
+
+def _forget_progress(tx: Writing, trial_id: str) -> None:
+    tx.connection.execute(delete(records).where(records.c.trial_id == trial_id))
+    tx.connection.execute(
+        update(trials)
+        .where(trials.c.id == trial_id)
+        .values(
+            reason="",
+            epochs=0,
+            train_seconds=0.0,
+            validation_accuracy=None,
+            widths=[],
+            parameters=None,
+            reported_at=None,
+        )
+    )

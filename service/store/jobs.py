@@ -1,0 +1,221 @@
+"""Jobs: submit, read, list, cancel."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+
+from service.errors import ConflictError, NotFoundError
+from service.store.clock import now
+from service.store.ids import Kind, new_id
+from service.store.paging import Slice, read_page
+from service.store.states import ATTEMPTS, JOBS, TRIALS, move
+from service.store.tables import attempts, jobs, trials
+from service.store.transactions import Reading, Writing
+from shrinknets.wire import (
+    AttemptState,
+    Job,
+    JobSpec,
+    JobState,
+    Page,
+    Progress,
+    TrialState,
+)
+
+_FINAL = [state for state in TrialState if state.is_final]
+
+
+def create_job(tx: Writing, spec: JobSpec) -> Job:
+    """Put a job at the end of the queue."""
+    job_id = new_id(Kind.JOB)
+    tx.connection.execute(
+        insert(jobs).values(
+            id=job_id,
+            state=JobState.QUEUED,
+            reason="",
+            spec=spec.model_dump(mode="json"),
+            total_trials=sum(spec.methods.chosen().values()),
+            created_at=now(),
+        )
+    )
+    tx.tell("job", job_id=job_id)
+    return get_job(tx, job_id)
+
+
+def get_job(tx: Reading, job_id: str) -> Job:
+    """Raises NotFoundError."""
+    return _build(tx, [get_row(tx, job_id)])[0]
+
+
+def list_jobs(tx: Reading, part: Slice) -> Page[Job]:
+    """A page of all jobs, newest first, in a constant number of queries."""
+    return read_page(
+        tx,
+        select(jobs),
+        key=jobs.c.seq,
+        part=part,
+        build=lambda rows: _build(tx, rows),
+        newest_first=True,
+    )
+
+
+def get_row(tx: Reading, job_id: str) -> Row[Any]:
+    """Raises NotFoundError."""
+    return _one(tx, job_id, select(jobs).where(jobs.c.id == job_id))
+
+
+def lock_row(tx: Writing, job_id: str) -> Row[Any]:
+    """Read a job that nobody else can change before the commit. Raises NotFoundError."""
+    query = select(jobs).where(jobs.c.id == job_id)
+    return _one(tx, job_id, query.with_for_update(key_share=True))
+
+
+def cancel_job(tx: Writing, job_id: str) -> Job:
+    """Cancel at once what nobody works on; ask the worker of a running job to stop.
+
+    Raises NotFoundError, and ConflictError where the job has ended otherwise.
+    """
+    match lock_row(tx, job_id).state:
+        case JobState.QUEUED | JobState.PAUSED as state:
+            reason = "Cancelled on request, while no worker had it."
+            move(
+                tx, JOBS, jobs.c.id == job_id, before=state, after=JobState.CANCELLED, reason=reason
+            )
+            cancel_trials(tx, [job_id], reason=reason)
+        case JobState.RUNNING:
+            _request_cancel(tx, job_id)
+        case JobState.CANCELLED:
+            pass
+        case state:
+            raise ConflictError(f"Job {job_id!r} has {state.value} already: nothing to cancel.")
+    return get_job(tx, job_id)
+
+
+def free_trials(tx: Writing, job_ids: Iterable[str], *, reason: str) -> None:
+    """Give up the attempts of jobs that lost their worker; their trials wait for another."""
+    ids = list(job_ids)
+    move(
+        tx,
+        ATTEMPTS,
+        attempts.c.job_id.in_(ids),
+        before=AttemptState.RUNNING,
+        after=AttemptState.LOST,
+        reason=reason,
+    )
+    move(
+        tx,
+        TRIALS,
+        trials.c.job_id.in_(ids),
+        before=TrialState.RUNNING,
+        after=TrialState.WAITING,
+        reason=reason,
+    )
+
+
+def cancel_trials(tx: Writing, job_ids: Iterable[str], *, reason: str) -> None:
+    """Cancel all trials of jobs that have not ended, and end their attempts."""
+    ids = list(job_ids)
+    move(
+        tx,
+        ATTEMPTS,
+        attempts.c.job_id.in_(ids),
+        before=AttemptState.RUNNING,
+        after=AttemptState.ENDED,
+        trial_ended_as=TrialState.CANCELLED,
+        reason=reason,
+    )
+    for before in (TrialState.WAITING, TrialState.RUNNING):
+        move(
+            tx,
+            TRIALS,
+            trials.c.job_id.in_(ids),
+            before=before,
+            after=TrialState.CANCELLED,
+            reason=reason,
+        )
+
+
+def _one(tx: Reading, job_id: str, query: Select[Any]) -> Row[Any]:
+    row = tx.connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError("job", job_id)
+    return row
+
+
+def _request_cancel(tx: Writing, job_id: str) -> None:
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=now(), reason="Cancel requested; the worker is stopping it.")
+    )
+    if tx.connection.execute(statement).rowcount:
+        tx.tell("job", job_id=job_id)
+
+
+def _build(tx: Reading, rows: Sequence[Row[Any]]) -> list[Job]:
+    progress = _progress(tx, rows)
+    return [
+        Job(
+            id=row.id,
+            state=row.state,
+            reason=row.reason,
+            spec=JobSpec.model_validate(row.spec),
+            progress=progress[row.id],
+            created_at=row.created_at,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            worker=row.worker,
+        )
+        for row in rows
+    ]
+
+
+def _progress(tx: Reading, rows: Sequence[Row[Any]]) -> dict[str, Progress]:
+    ids = [row.id for row in rows]
+    counts = {row.job_id: row for row in tx.connection.execute(_counts(ids))} if ids else {}
+    alive = _alive_units(tx, ids) if ids else {}
+    return {
+        row.id: Progress(
+            total=row.total_trials,
+            ended=counts[row.id].ended if row.id in counts else 0,
+            running=counts[row.id].running if row.id in counts else 0,
+            best_validation_accuracy=counts[row.id].best if row.id in counts else None,
+            alive_units=alive.get(row.id),
+        )
+        for row in rows
+    }
+
+
+def _counts(ids: list[str]) -> Select[Any]:
+    def count(which: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.count().filter(which)
+
+    is_complete = trials.c.state == TrialState.COMPLETE
+    return (
+        select(
+            trials.c.job_id,
+            count(trials.c.state.in_(_FINAL)).label("ended"),
+            count(trials.c.state == TrialState.RUNNING).label("running"),
+            func.max(trials.c.validation_accuracy).filter(is_complete).label("best"),
+        )
+        .where(trials.c.job_id.in_(ids))
+        .group_by(trials.c.job_id)
+    )
+
+
+def _alive_units(tx: Reading, ids: list[str]) -> dict[str, int]:
+    latest = (
+        func.row_number()
+        .over(
+            partition_by=trials.c.job_id,
+            order_by=(trials.c.reported_at.desc(), trials.c.seq.desc()),
+        )
+        .label("place")
+    )
+    ranked = (
+        select(trials.c.job_id, trials.c.widths, latest)
+        .where(trials.c.job_id.in_(ids), trials.c.reported_at.is_not(None))
+        .subquery()
+    )
+    query = select(ranked.c.job_id, ranked.c.widths).where(ranked.c.place == 1)
+    return {row.job_id: sum(row.widths) for row in tx.connection.execute(query)}

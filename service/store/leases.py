@@ -1,0 +1,237 @@
+"""Leases: who may write for a job or an attempt, until when, and what follows when it ends."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, select, update
+
+from service.errors import InvalidInputError, LeaseLostError, NotFoundError
+from service.store.clock import now
+from service.store.ids import digest, new_token
+from service.store.jobs import cancel_trials, free_trials, get_job, get_row, lock_row
+from service.store.states import ATTEMPTS, JOBS, TRIALS, move
+from service.store.tables import attempts, jobs, trials
+from service.store.transactions import Reading, Writing
+from shrinknets.wire import AttemptState, Claim, Job, JobEnd, JobState, Order, TrialState
+
+RELEASES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED)
+"""The states in which a worker may leave its job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """An attempt whose lease was just renewed."""
+
+    job_id: str
+    trial_id: str
+    order: Order
+
+
+def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None:
+    """Give the oldest queued job to a worker; None where nothing is queued."""
+    token = new_token()
+    oldest = (
+        select(jobs.c.id)
+        .where(jobs.c.state == JobState.QUEUED)
+        .order_by(jobs.c.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    moved = move(
+        tx,
+        JOBS,
+        jobs.c.id == oldest.scalar_subquery(),
+        before=JobState.QUEUED,
+        after=JobState.RUNNING,
+        reason="",
+        worker=worker,
+        token_digest=digest(token),
+        lease_expires_at=now(plus_seconds=lease_seconds),
+    )
+    if not moved:
+        return None
+    return Claim(job=get_job(tx, moved[0].id), token=token, lease_seconds=lease_seconds)
+
+
+def hold_job(tx: Writing, job_id: str, token: str) -> None:
+    """Make sure that the token holds the job, and that it does so until the commit.
+
+    Raises NotFoundError, LeaseLostError.
+    """
+    row = lock_row(tx, job_id)
+    if row.state != JobState.RUNNING or row.token_digest != digest(token):
+        raise LeaseLostError("job", job_id)
+
+
+def renew_job(tx: Writing, job_id: str, token: str, *, lease_seconds: float) -> Order:
+    """Prolong a worker's lease; returns what it is to do. Raises NotFoundError, LeaseLostError."""
+    row = tx.connection.execute(
+        update(jobs)
+        .where(*_is_holder(job_id, token))
+        .values(lease_expires_at=now(plus_seconds=lease_seconds))
+        .returning(jobs.c.cancel_requested_at)
+    ).one_or_none()
+    if row is None:
+        get_row(tx, job_id)
+        raise LeaseLostError("job", job_id)
+    return Order.CONTINUE if row.cancel_requested_at is None else Order.STOP
+
+
+def release_job(tx: Writing, job_id: str, token: str, end: JobEnd) -> Job:
+    """Take a job back from its worker. Doing so twice in the same way is harmless.
+
+    Raises NotFoundError, LeaseLostError, InvalidInputError.
+    """
+    if end.state not in RELEASES:
+        raise InvalidInputError("state", end.state.value, f"one of {', '.join(RELEASES)}")
+    row = lock_row(tx, job_id)
+    # A job that was asked to stop must not come back from the queue.
+    is_unwanted = end.state is JobState.QUEUED and row.cancel_requested_at is not None
+    after = JobState.CANCELLED if is_unwanted else end.state
+    if not _leave(tx, job_id, token, after, end.reason):
+        if row.token_digest == digest(token) and row.state == after:
+            return get_job(tx, job_id)
+        raise LeaseLostError("job", job_id)
+    if after is JobState.QUEUED:
+        free_trials(tx, [job_id], reason="Its worker gave the job back.")
+    else:
+        cancel_trials(tx, [job_id], reason=f"The job {after.value} before this trial ended.")
+    return get_job(tx, job_id)
+
+
+def renew_attempt(tx: Writing, attempt_id: str, token: str, *, lease_seconds: float) -> Held:
+    """Prolong the lease of a trial's process. Raises NotFoundError, LeaseLostError."""
+    row = tx.connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.id == attempt_id,
+            attempts.c.token_digest == digest(token),
+            attempts.c.state == AttemptState.RUNNING,
+        )
+        .values(
+            lease_expires_at=now(plus_seconds=lease_seconds),
+            seen_at=func.coalesce(attempts.c.seen_at, now()),
+        )
+        .returning(attempts.c.job_id, attempts.c.trial_id)
+    ).one_or_none()
+    if row is None:
+        get_attempt_row(tx, attempt_id)
+        raise LeaseLostError("attempt", attempt_id)
+    is_cancelled = get_row(tx, row.job_id).cancel_requested_at is not None
+    order = Order.STOP if is_cancelled else Order.CONTINUE
+    return Held(job_id=row.job_id, trial_id=row.trial_id, order=order)
+
+
+def require_attempt_token(tx: Reading, token: str) -> None:
+    """Raises LeaseLostError unless the token is that of a running attempt."""
+    query = select(attempts.c.id).where(
+        attempts.c.token_digest == digest(token), attempts.c.state == AttemptState.RUNNING
+    )
+    if tx.connection.execute(query).one_or_none() is None:
+        raise LeaseLostError("attempt", "of this upload")
+
+
+def get_attempt_row(tx: Reading, attempt_id: str) -> Row[Any]:
+    """Raises NotFoundError."""
+    row = tx.connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one_or_none()
+    if row is None:
+        raise NotFoundError("attempt", attempt_id)
+    return row
+
+
+def expire_jobs(tx: Writing) -> list[str]:
+    """Take the jobs of silent workers back: to the queue, or cancelled if that was asked for."""
+    overdue = (
+        select(jobs.c.id)
+        .where(jobs.c.state == JobState.RUNNING, jobs.c.lease_expires_at < now())
+        .order_by(jobs.c.seq)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    ids = list(tx.connection.execute(overdue).scalars())
+    if not ids:
+        return []
+    free_trials(tx, ids, reason="Its worker was silent for too long.")
+    nobody: dict[str, Any] = {"worker": None, "token_digest": None, "lease_expires_at": None}
+    cancelled = move(
+        tx,
+        JOBS,
+        jobs.c.id.in_(ids),
+        jobs.c.cancel_requested_at.is_not(None),
+        before=JobState.RUNNING,
+        after=JobState.CANCELLED,
+        reason="Cancelled on request, after its worker went silent.",
+        **nobody,
+    )
+    cancel_trials(tx, [row.id for row in cancelled], reason="The job was cancelled.")
+    move(
+        tx,
+        JOBS,
+        jobs.c.id.in_(ids),
+        before=JobState.RUNNING,
+        after=JobState.QUEUED,
+        reason="Its worker was silent for too long; it waits for another.",
+        **nobody,
+    )
+    return ids
+
+
+def expire_attempts(tx: Writing) -> list[str]:
+    """Give up the processes that were silent for too long; their trials wait for another."""
+    reason = "Its process was silent for too long."
+    lost = move(
+        tx,
+        ATTEMPTS,
+        attempts.c.lease_expires_at < now(),
+        before=AttemptState.RUNNING,
+        after=AttemptState.LOST,
+        reason=reason,
+    )
+    return [row.id for row in give_up_trials(tx, [row.trial_id for row in lost], reason=reason)]
+
+
+def give_up_trials(tx: Writing, trial_ids: list[str], *, reason: str) -> list[Row[Any]]:
+    """Let running trials wait for another attempt."""
+    return list(
+        move(
+            tx,
+            TRIALS,
+            trials.c.id.in_(trial_ids),
+            before=TrialState.RUNNING,
+            after=TrialState.WAITING,
+            reason=reason,
+        )
+    )
+
+
+def _is_holder(job_id: str, token: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        jobs.c.id == job_id,
+        jobs.c.token_digest == digest(token),
+        jobs.c.state == JobState.RUNNING,
+    )
+
+
+def _leave(tx: Writing, job_id: str, token: str, after: JobState, reason: str) -> bool:
+    # The token stays, to know the same worker when it repeats a request whose answer got lost.
+    moved = move(
+        tx,
+        JOBS,
+        jobs.c.id == job_id,
+        jobs.c.token_digest == digest(token),
+        before=JobState.RUNNING,
+        after=after,
+        reason=reason or _default_reason(after),
+        worker=None,
+        lease_expires_at=None,
+    )
+    return bool(moved)
+
+
+def _default_reason(after: JobState) -> str:
+    match after:
+        case JobState.CANCELLED:
+            return "Cancelled on request."
+        case JobState.QUEUED:
+            return "Its worker gave it back; it waits for another."
+        case _:
+            return ""

@@ -1,0 +1,93 @@
+"""Networks: what trials found, and the files with their weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.errors import InvalidInputError, NotFoundError
+from service.store.clock import now
+from service.store.ids import Kind, new_id
+from service.store.jobs import get_row as get_job_row
+from service.store.paging import Slice, read_page
+from service.store.rows import build
+from service.store.tables import artifacts, networks, trials
+from service.store.transactions import Reading, Writing
+from service.store.trials import get_trial
+from shrinknets.wire import Network, NetworkResult, Page
+
+
+def add_networks(tx: Writing, job_id: str, trial_id: str, found: Sequence[NetworkResult]) -> None:
+    """Keep what a trial found. Raises InvalidInputError where weights were not handed in."""
+    _require_weights(tx, found)
+    tx.connection.execute(
+        insert(networks),
+        [
+            {
+                "id": new_id(Kind.NETWORK),
+                "job_id": job_id,
+                "trial_id": trial_id,
+                **network.model_dump(),
+            }
+            for network in found
+        ],
+    )
+    tx.tell("networks", job_id=job_id, trial_id=trial_id)
+
+
+def get_network(tx: Reading, network_id: str) -> Network:
+    """Raises NotFoundError."""
+    row = tx.connection.execute(_query().where(networks.c.id == network_id)).one_or_none()
+    if row is None:
+        raise NotFoundError("network", network_id)
+    return build(Network, row)
+
+
+def list_networks_of_job(tx: Reading, job_id: str, part: Slice) -> Page[Network]:
+    """A page of what a job found, in the order of finding. Raises NotFoundError."""
+    get_job_row(tx, job_id)
+    query = _query().where(networks.c.job_id == job_id)
+    return read_page(tx, query, key=networks.c.seq, part=part, build=_build_all)
+
+
+def list_networks_of_trial(tx: Reading, trial_id: str, part: Slice) -> Page[Network]:
+    """A page of what a trial found, in the order of finding. Raises NotFoundError."""
+    get_trial(tx, trial_id)
+    query = _query().where(networks.c.trial_id == trial_id)
+    return read_page(tx, query, key=networks.c.seq, part=part, build=_build_all)
+
+
+def has_file(tx: Reading, sha256: str) -> bool:
+    """Whether a file was handed in."""
+    query = select(func.count()).where(artifacts.c.sha256 == sha256)
+    return bool(tx.connection.execute(query).scalar_one())
+
+
+def note_file(tx: Writing, sha256: str, *, size_bytes: int) -> None:
+    """Note that a file was handed in; once more is harmless."""
+    insert_ = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    values = {"sha256": sha256, "size_bytes": size_bytes, "created_at": now()}
+    tx.connection.execute(insert_(artifacts).values(values).on_conflict_do_nothing())
+
+
+def _require_weights(tx: Writing, found: Sequence[NetworkResult]) -> None:
+    wanted = {network.weights_sha256 for network in found}
+    query = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(wanted))
+    known = set(tx.connection.execute(query).scalars())
+    for place, network in enumerate(found):
+        if network.weights_sha256 not in known:
+            field = f"networks.{place}.weights_sha256"
+            raise InvalidInputError(
+                field, network.weights_sha256, "the digest of a file that was uploaded before"
+            )
+
+
+def _query() -> Select[Any]:
+    return select(networks, trials.c.method, trials.c.number).join(
+        trials, trials.c.id == networks.c.trial_id
+    )
+
+
+def _build_all(rows: Sequence[Row[Any]]) -> list[Network]:
+    return [build(Network, row) for row in rows]

@@ -1,0 +1,14 @@
+"""Turns rows into wire values whose fields are named as the columns are."""
+
+from typing import Any, TypeVar
+
+from sqlalchemy import Row
+
+from shrinknets.wire import Wire
+
+Value = TypeVar("Value", bound=Wire)
+
+
+def build(model: type[Value], row: Row[Any]) -> Value:
+    """The value that a row describes; columns that the model does not know are left out."""
+    return model(**{name: getattr(row, name) for name in model.model_fields})

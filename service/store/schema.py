@@ -1,0 +1,56 @@
+"""Brings a database to the schema of this version, and says where it is not."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from service.errors import SchemaError, UnavailableError
+from service.store.engine import make_engine
+
+_MIGRATION_LOCK = 7_239_004_188
+
+
+def upgrade_to_head(url: str) -> None:
+    """Run all migrations that the database lacks. Raises UnavailableError."""
+    engine = make_engine(url)
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                # Services that start together take turns.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            command.upgrade(_config(connection), "head")
+    except OperationalError as error:
+        raise UnavailableError(f"Cannot reach the database: {error.orig}") from error
+    finally:
+        engine.dispose()
+
+
+def require_head(url: str) -> None:
+    """Raises SchemaError where migrations are missing, UnavailableError without a database."""
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise UnavailableError(f"Cannot reach the database: {error.orig}") from error
+    finally:
+        engine.dispose()
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if current != head:
+        raise SchemaError(
+            f"The database's schema is {current or 'empty'}, this version needs {head}: run "
+            "`python -m service migrate`, or set SHRINKNETS_MIGRATE_ON_START=true."
+        )
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

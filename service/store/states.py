@@ -1,0 +1,132 @@
+"""The legal moves of jobs, trials and attempts, and the one statement that makes a move."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Row, Table, func, update
+
+from service.errors import ServiceError
+from service.store.clock import now
+from service.store.tables import attempts, jobs, trials
+from service.store.transactions import Writing
+from shrinknets.wire import AttemptState, JobState, TrialState
+
+JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset(
+        {
+            JobState.QUEUED,
+            JobState.PAUSED,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
+    ),
+    JobState.PAUSED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
+    TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.CANCELLED}),
+    TrialState.RUNNING: frozenset(
+        {
+            TrialState.WAITING,
+            TrialState.COMPLETE,
+            TrialState.PRUNED,
+            TrialState.FAILED,
+            TrialState.INFEASIBLE,
+            TrialState.CANCELLED,
+        }
+    ),
+    TrialState.COMPLETE: frozenset(),
+    TrialState.PRUNED: frozenset(),
+    TrialState.FAILED: frozenset(),
+    TrialState.INFEASIBLE: frozenset(),
+    TrialState.CANCELLED: frozenset(),
+}
+
+ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
+    AttemptState.RUNNING: frozenset({AttemptState.ENDED, AttemptState.LOST}),
+    AttemptState.ENDED: frozenset(),
+    AttemptState.LOST: frozenset(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What has states: its table, its legal moves, and what a move tells the caller."""
+
+    table: Table
+    moves: Mapping[Any, frozenset[Any]]
+    returning: tuple[Column[Any], ...]
+    event: str | None
+    """The kind of event that tells of a move."""
+
+
+JOBS = Machine(table=jobs, moves=JOB_MOVES, returning=(jobs.c.id,), event="job")
+TRIALS = Machine(
+    table=trials, moves=TRIAL_MOVES, returning=(trials.c.id, trials.c.job_id), event="trial"
+)
+ATTEMPTS = Machine(
+    table=attempts,
+    moves=ATTEMPT_MOVES,
+    returning=(attempts.c.id, attempts.c.job_id, attempts.c.trial_id),
+    event=None,
+)
+
+
+class IllegalMoveError(ServiceError):
+    """The code asked for a move that no rule allows."""
+
+    def __init__(self, what: str, before: StrEnum, after: StrEnum) -> None:
+        super().__init__(f"No {what} can move from {before.value} to {after.value}.")
+
+
+def move(
+    tx: Writing,
+    machine: Machine,
+    *which: ColumnElement[bool],
+    before: StrEnum,
+    after: StrEnum,
+    **values: Any,
+) -> Sequence[Row[Any]]:
+    """Move the rows that stand in `before` and meet all of `which`, in one guarded UPDATE.
+
+    Returns those that moved; none means that somebody else was faster, never success.
+    Raises IllegalMoveError.
+    """
+    if after not in machine.moves[before]:
+        raise IllegalMoveError(machine.table.name.removesuffix("s"), before, after)
+    table = machine.table
+    statement = (
+        update(table)
+        .where(table.c.state == before, *which)
+        .values(state=after, **_times(machine, after), **values)
+        .returning(*machine.returning)
+    )
+    moved = tx.connection.execute(statement).all()
+    for row in moved:
+        _tell(tx, machine, row)
+    return moved
+
+
+def _times(machine: Machine, after: StrEnum) -> dict[str, Any]:
+    if not machine.moves[after]:
+        return {"ended_at": now()}
+    if after.value == "running":
+        return {"started_at": func.coalesce(machine.table.c.started_at, now())}
+    return {}
+
+
+def _tell(tx: Writing, machine: Machine, row: Row[Any]) -> None:
+    match machine.event:
+        case "job":
+            tx.tell("job", job_id=row.id)
+        case "trial":
+            tx.tell("trial", job_id=row.job_id, trial_id=row.id)
+        case _:
+            pass

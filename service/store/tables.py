@@ -1,0 +1,173 @@
+"""The tables; a change here needs a migration, and a test compares the two."""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from service.store.clock import UtcTime
+from shrinknets.wire import AttemptState, JobState, Method, Phase, TrialState
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# SQLite counts up by itself only in a column of exactly this type.
+_Sequence = BigInteger().with_variant(Integer, "sqlite")
+_Id = String(32)
+_Sha256 = String(64)
+
+
+def _one_of(enum: type[StrEnum], name: str) -> Enum:
+    return Enum(
+        enum,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("state", _one_of(JobState, "state"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("total_trials", BigInteger, nullable=False),
+    Column("worker", String(200)),
+    Column("token_digest", _Sha256),
+    Column("lease_expires_at", UtcTime),
+    Column("cancel_requested_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Index(None, "state", "seq"),
+    sqlite_autoincrement=True,
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    Column("method", _one_of(Method, "method"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("state", _one_of(TrialState, "state"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("epochs", BigInteger, nullable=False),
+    Column("train_seconds", Double, nullable=False),
+    Column("validation_accuracy", Double),
+    Column("widths", JSON, nullable=False),
+    Column("parameters", BigInteger),
+    Column("reported_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("job_id", "method", "number"),
+    Index(None, "job_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    Column("trial_id", _Id, ForeignKey("trials.id"), nullable=False),
+    Column("state", _one_of(AttemptState, "state"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("token_digest", _Sha256, nullable=False, unique=True),
+    Column("lease_expires_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime),
+    Column("trial_ended_as", _one_of(TrialState, "trial_ended_as")),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Index(None, "job_id", "state"),
+    Index(None, "trial_id"),
+    Index(None, "state", "lease_expires_at"),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("trial_id", _Id, ForeignKey("trials.id"), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("phase", _one_of(Phase, "phase"), nullable=False),
+    Column("train_loss", Double, nullable=False),
+    Column("validation_loss", Double, nullable=False),
+    Column("validation_accuracy", Double, nullable=False),
+    Column("widths", JSON, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("macs", BigInteger, nullable=False),
+    Column("lam", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("sha256", _Sha256, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+networks = Table(
+    "networks",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    Column("trial_id", _Id, ForeignKey("trials.id"), nullable=False),
+    Column("widths", JSON, nullable=False),
+    Column("hidden_units", BigInteger, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("macs", BigInteger, nullable=False),
+    Column("validation_accuracy", Double, nullable=False),
+    Column("test_accuracy", Double, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("lam", Double, nullable=False),
+    Column("weights_sha256", _Sha256, ForeignKey("artifacts.sha256"), nullable=False),
+    Column("weights_bytes", BigInteger, nullable=False),
+    Index(None, "job_id", "seq"),
+    Index(None, "trial_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Sequence, primary_key=True, autoincrement=True),
+    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    Column("trial_id", _Id, ForeignKey("trials.id")),
+    Column("kind", String(16), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index(None, "job_id", "id"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,73 @@
+"""Single steps of clients and workers on the store, each in a transaction of its own."""
+
+from service.store import Store, attempts, jobs, leases, trials
+from shrinknets.wire import (
+    Attempt,
+    AttemptEnd,
+    Claim,
+    JobSpec,
+    JobState,
+    Method,
+    Record,
+    Trial,
+    TrialRequest,
+    TrialState,
+)
+from tests.service.actors import record, spec
+
+LIVE = 60.0
+OVER = -1.0
+
+
+def submit(store: Store) -> str:
+    with store.writing() as tx:
+        return jobs.create_job(tx, JobSpec.model_validate(spec())).id
+
+
+def claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim:
+    found = find_claim(store, worker, seconds)
+    assert found is not None
+    return found
+
+
+def find_claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim | None:
+    with store.writing() as tx:
+        return leases.claim_job(tx, worker=worker, lease_seconds=seconds)
+
+
+def announce(store: Store, held: Claim, number: int = 0) -> Trial:
+    request = TrialRequest(method=Method.PATH, number=number, params={}, seed=1)
+    with store.writing() as tx:
+        return trials.create_trial(tx, held.job.id, held.token, request)[0]
+
+
+def start(store: Store, held: Claim, trial: Trial, seconds: float = LIVE) -> Attempt:
+    with store.writing() as tx:
+        return attempts.start_attempt(tx, trial.id, held.token, lease_seconds=seconds)
+
+
+def report(store: Store, attempt: Attempt, *steps: int) -> None:
+    batch = [Record.model_validate(record(step)) for step in steps]
+    with store.writing() as tx:
+        attempts.report(tx, attempt.id, attempt.token, batch, lease_seconds=LIVE)
+
+
+def end(store: Store, attempt: Attempt, state: TrialState = TrialState.COMPLETE) -> Trial:
+    with store.writing() as tx:
+        return attempts.end_attempt(tx, attempt.id, attempt.token, AttemptEnd(state=state))
+
+
+def expire(store: Store) -> None:
+    with store.writing() as tx:
+        leases.expire_jobs(tx)
+        leases.expire_attempts(tx)
+
+
+def job_state(store: Store, job_id: str) -> JobState:
+    with store.reading() as tx:
+        return jobs.get_job(tx, job_id).state
+
+
+def trial_state(store: Store, trial: Trial) -> TrialState:
+    with store.reading() as tx:
+        return trials.get_trial(tx, trial.id).state

@@ -1,0 +1,26 @@
+"""The API describes itself, with nothing fetched from outside."""
+
+import re
+
+import pytest
+from fastapi import FastAPI
+
+from tests.service.conftest import TestClient
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_pages_of_the_api_take_scripts_and_styles_from_the_service(
+    client: TestClient, page: str
+) -> None:
+    html = client.get(page).text
+    addresses = re.findall(r"""<(?:script|link)[^>]*?(?:src|href)=["'](.*?)["']""", html)
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/")
+        assert client.get(address).status_code == 200
+
+
+def test_every_operation_has_a_summary(client: TestClient) -> None:
+    assert isinstance(client.app, FastAPI)
+    for path, operations in client.app.openapi()["paths"].items():
+        assert all(operation["summary"] for operation in operations.values()), path

@@ -1,0 +1,34 @@
+"""The migrations make what the tables say."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from service.errors import SchemaError, UnavailableError
+from service.store import require_head, upgrade_to_head
+from service.store.engine import make_engine
+from service.store.tables import metadata
+
+
+def test_models_equal_migrations(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
+    upgrade_to_head(empty_database_url)
+    upgrade_to_head(empty_database_url)
+    require_head(empty_database_url)
+
+
+def test_a_database_without_tables_is_refused_with_what_to_do(empty_database_url: str) -> None:
+    with pytest.raises(SchemaError, match=r"is empty, this version needs .* service migrate"):
+        require_head(empty_database_url)
+
+
+def test_a_server_that_is_away_is_told_in_words() -> None:
+    with pytest.raises(UnavailableError, match="Cannot reach the database"):
+        upgrade_to_head("postgresql://nobody@127.0.0.1:1/none")

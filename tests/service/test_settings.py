@@ -1,0 +1,90 @@
+"""Settings come from SHRINKNETS_* variables; a wrong one is told in words."""
+
+from pathlib import Path
+
+import pytest
+
+from service import SettingsError, read_settings
+
+
+def test_by_default_everything_lies_in_one_folder_and_listens_to_this_machine_only() -> None:
+    settings = read_settings()
+    assert settings.database_url == "sqlite:///shrinknets-data/shrinknets.db"
+    assert settings.artifacts_url == (Path.cwd() / "shrinknets-data" / "artifacts").as_uri()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert (settings.job_lease_seconds, settings.attempt_lease_seconds) == (15, 60)
+
+
+def test_the_folder_moves_database_and_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHRINKNETS_DATA_DIR", str(tmp_path))
+    settings = read_settings()
+    assert settings.database_url == f"sqlite:///{tmp_path}/shrinknets.db"
+    assert settings.artifacts_url == (tmp_path / "artifacts").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "message"),
+    [
+        ("PORT", "http", "SHRINKNETS_PORT: got 'http', allowed is a whole number"),
+        ("PORT", "70000", "SHRINKNETS_PORT: got '70000', allowed is a number of at most 65535"),
+        (
+            "JOB_LEASE_SECONDS",
+            "0",
+            "SHRINKNETS_JOB_LEASE_SECONDS: got '0', allowed is a number greater than 0",
+        ),
+        (
+            "TRUST_NETWORK",
+            "maybe",
+            "SHRINKNETS_TRUST_NETWORK: got 'maybe', allowed is true or false",
+        ),
+        (
+            "ARTIFACTS_URL",
+            "/srv/files",
+            "SHRINKNETS_ARTIFACTS_URL: got '/srv/files', allowed is a URL such as file:///",
+        ),
+        (
+            "HOST",
+            "0.0.0.0",
+            "there are no API keys; set SHRINKNETS_TRUST_NETWORK=true",
+        ),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_was_given_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, given: str, message: str
+) -> None:
+    monkeypatch.setenv(f"SHRINKNETS_{variable}", given)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert message in str(caught.value)
+
+
+def test_a_wrong_database_url_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHRINKNETS_DATABASE_URL", "mysql://me:secret@host/db")
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert "SHRINKNETS_DATABASE_URL" in str(caught.value)
+    assert "starts with sqlite:///, or with postgresql://" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_every_wrong_variable_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHRINKNETS_PORT", "x")
+    monkeypatch.setenv("SHRINKNETS_TRUST_NETWORK", "x")
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    fields = {error.field for error in caught.value.errors}
+    assert fields == {"SHRINKNETS_PORT", "SHRINKNETS_TRUST_NETWORK"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_addresses_are_always_allowed(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("SHRINKNETS_HOST", host)
+    assert read_settings().host == host
+
+
+def test_an_operator_may_trust_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHRINKNETS_HOST", "0.0.0.0")
+    monkeypatch.setenv("SHRINKNETS_TRUST_NETWORK", "true")
+    assert read_settings().host == "0.0.0.0"
