@@ -19,6 +19,7 @@ from service.store.states import ATTEMPTS, TRIALS, move
 from service.store.tables import attempts, records, trials
 from service.store.transactions import Writing
 from service.store.trials import get_trial, summarise
+from shrinknets.frontier import best
 from shrinknets.wire import (
     Attempt,
     AttemptEnd,
@@ -125,14 +126,9 @@ def _end_trial(tx: Writing, trial_id: str, end: AttemptEnd) -> None:
         before=TrialState.RUNNING,
         after=end.state,
         reason=end.reason,
-        **(_summary_of(_chosen(end.networks)) if end.networks else {}),
+        **(_summary_of(chosen) if (chosen := best(end.networks)) else {}),
     )
     assert moved, "a running attempt belongs to a running trial"
-
-
-def _chosen(networks: list[NetworkResult]) -> NetworkResult:
-    """The best on validation data, of equals the smallest."""
-    return max(networks, key=lambda found: (found.validation_accuracy, -found.parameters))
 
 
 def _summary_of(network: NetworkResult) -> dict[str, object]:
