@@ -11,7 +11,6 @@ from shrinknets._errors import (
     WaitTimeoutError,
 )
 from shrinknets._network import Network
-from shrinknets._progress import JobProgress
 from shrinknets._transport import Transport
 
 POLL_SECONDS = 0.3
@@ -54,6 +53,8 @@ class Job:
             WaitTimeoutError: it did not end in time; it goes on.
             ServiceUnreachableError: the service stayed away.
         """
+        from shrinknets._progress import JobProgress  # noqa: PLC0415 - rich is slow to import
+
         started = seen = time.monotonic()
         with JobProgress(enabled=progress) as bar:
             while True:

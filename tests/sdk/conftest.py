@@ -1,6 +1,7 @@
 """A real `shrinknets serve` for all tests of the client, and one finished job in it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ class Served:
                 stderr=log,
                 text=True,
                 env={**os.environ, "SHRINKNETS_JOB_LEASE_SECONDS": "3"},
+                # A suite that a shell runs in the background ignores SIGINT, and so would this.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         line = self.process.stdout.readline()
         assert line.startswith("ShrinkNets is at http://127.0.0.1:"), self.log

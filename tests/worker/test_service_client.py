@@ -87,4 +87,4 @@ def test_a_call_in_vain_ends_when_the_worker_is_stopped(service: SmallService) -
         pytest.raises(ServiceUnreachableError),
     ):
         client.claim("w")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
