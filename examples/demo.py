@@ -10,15 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from shrinknets import Client, ShrinkNetsError
+from shrinknets import Client, Job, ShrinkNetsError
 from shrinknets.report import frontier_table, method_table, summarise
 
 METHODS = ("shrinknets", "fixed", "fixed_l2", "path")
+POINTS_FOR_SIZE = 0.005
 
 
 @contextmanager
-def running_service(data_dir: Path, *, keep: bool) -> Iterator[str]:
-    """Start `shrinknets serve` on a free port and give its address; stop it at the end."""
+def running_service(data_dir: Path, *, keep: bool) -> Iterator[tuple[str, int]]:
+    """Start `shrinknets serve` on a free port, give its address and process id, stop it."""
     command = [sys.executable, "-m", "shrinknets", "serve", "--port", "0"]
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "demo.log").open("w") as log:
@@ -27,14 +28,15 @@ def running_service(data_dir: Path, *, keep: bool) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            start_new_session=keep,
+            # Ctrl-C is for the demo, which cancels its job before the server goes.
+            start_new_session=True,
         )
     assert server.stdout is not None
     line = server.stdout.readline()
     if not line:
         sys.exit((data_dir / "demo.log").read_text() or "the service did not start")
     try:
-        yield line.split()[-1]
+        yield line.split()[-1], server.pid
     except BaseException:
         keep = False
         raise
@@ -44,32 +46,52 @@ def running_service(data_dir: Path, *, keep: bool) -> Iterator[str]:
             server.wait()
 
 
+def show(console: Console, job: Job, data_dir: Path) -> None:
+    networks = [network.info for network in job.networks()]
+    console.print(method_table(summarise(job.trials(), networks)))
+    console.print(frontier_table(networks))
+    chosen, smaller = job.best(), job.best(within=POINTS_FOR_SIZE)
+    path = chosen.save(data_dir / "digits.safetensors")
+    print(f"chosen by validation: {chosen!r}")
+    print(f"smallest within {POINTS_FOR_SIZE:.1%} of it: {smaller!r}")
+    print(f"saved as {path}; load it with shrinknets_core.load_network({str(path)!r})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the server up at the end")
-    parser.add_argument("--data-dir", type=Path, default=Path("shrinknets-data"))
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("shrinknets-data"),
+        help="folder of the database and the files (default: shrinknets-data)",
+    )
     parser.add_argument("--trials", type=int, default=10, help="of each method but path")
     options = parser.parse_args()
     console = Console()
-    with running_service(options.data_dir, keep=options.keep) as url, Client(url) as client:
+    with (
+        running_service(options.data_dir, keep=options.keep) as (url, server),
+        Client(url) as client,
+    ):
         job = client.submit(
             dataset="digits", methods=METHODS, widths=[1000], trials=options.trials, name="demo"
         )
-        console.print(f"job {job.id}: watch it at {url}/jobs/{job.id}")
-        job.wait()
-        networks = [network.info for network in job.networks()]
-        console.print(method_table(summarise(job.trials(), networks)))
-        console.print(frontier_table(networks))
-        best = job.best()
-        path = best.save(options.data_dir / "digits.safetensors")
-        console.print(f"chosen: {best!r}, saved as {path}", markup=False)
-        console.print(f"load it with shrinknets_core.load_network({str(path)!r})")
-        later = "up" if options.keep else "start `scripts/serve` to see it again"
-        console.print(f"dashboard: {url}/jobs/{job.id} ({later})")
+        page = f"{url}/jobs/{job.id}"
+        print(f"job {job.id}: watch it at {page}", flush=True)
+        try:
+            job.wait()
+        except KeyboardInterrupt:
+            job.cancel()
+            sys.exit("interrupted: the job was cancelled")
+        show(console, job, options.data_dir)
+        if options.keep:
+            print(f"dashboard: {page} (stop the server with: kill {server})")
+        else:
+            print(f"dashboard: {page} (gone now; `scripts/serve` shows /jobs/{job.id} again)")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except ShrinkNetsError as error:
+    except (ShrinkNetsError, OSError) as error:
         sys.exit(f"demo: {error}")

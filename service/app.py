@@ -31,8 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
         artifacts=Artifacts(settings.artifacts_url),
         bell=bell,
     )
-    # The pages at /docs and /redoc would otherwise fetch their scripts from outside.
+    # The page at /docs would otherwise fetch its scripts from outside, as /redoc still does.
     app = FastAPIOffline(
+        redoc_url=None,
         title="ShrinkNets",
         description=DESCRIPTION,
         version=version("shrinknets"),

@@ -26,7 +26,7 @@ class PortTakenError(ServiceError):
         self.port = port
         super().__init__(
             f"Cannot listen on {host}, port {port}: {reason}. Stop the process that holds it, "
-            "or choose another with SHRINKNETS_PORT."
+            "or choose another with --port or SHRINKNETS_PORT."
         )
 
 

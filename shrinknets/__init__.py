@@ -4,6 +4,7 @@ from shrinknets._client import Client
 from shrinknets._errors import (
     ConflictError,
     InvalidInputError,
+    InvalidUrlError,
     JobNotSucceededError,
     NoNetworkError,
     NotFoundError,
@@ -19,6 +20,7 @@ __all__ = [
     "Client",
     "ConflictError",
     "InvalidInputError",
+    "InvalidUrlError",
     "Job",
     "JobNotSucceededError",
     "Network",

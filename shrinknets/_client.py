@@ -44,8 +44,8 @@ class Client:
         spec: wire.JobSpec | None = None,
         *,
         dataset: str | None = None,
-        methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("shrinknets",),
-        widths: Sequence[int] | None = None,
+        methods: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = ("shrinknets",),
+        widths: int | Sequence[int] | None = None,
         trials: int | None = None,
         training: Mapping[str, Any] | None = None,
         sampler: str | None = None,
@@ -57,7 +57,7 @@ class Client:
         Args:
             spec: the whole job; the other arguments are then not looked at.
             dataset: one of `digits`, `breast_cancer`, `wine`.
-            methods: of `shrinknets`, `path`, `fixed`, `fixed_l2`: names, or a mapping from names to
+            methods: of `shrinknets`, `path`, `fixed`, `fixed_l2`: names, or a mapping of names to
                 options, such as `{"shrinknets": {"lam": {"low": 1e-4, "high": 1e-2}}}`.
             widths: the most units that each hidden layer may have, input side first.
             trials: for each method that does not say its own; `path` is one run and keeps it.
@@ -70,13 +70,16 @@ class Client:
             InvalidInputError: says which field, what was given and what is allowed.
             ServiceUnreachableError: nobody answers.
         """
-        if spec is not None:
+        if isinstance(spec, wire.JobSpec):
             body: dict[str, Any] = spec.model_dump(mode="json")
+        elif spec is not None:
+            raise TypeError(f"spec must be a JobSpec, got {spec!r}: name the others, as dataset=…")
         else:
-            options = methods if isinstance(methods, Mapping) else {m: {} for m in methods}
+            names = [methods] if isinstance(methods, str) else methods
+            options = names if isinstance(names, Mapping) else {m: {} for m in names}
             optional = {
                 "dataset": dataset,
-                "network": None if widths is None else {"widths": list(widths)},
+                "network": None if widths is None else {"widths": _layers(widths)},
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
             }
@@ -120,6 +123,10 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _layers(widths: int | Sequence[int]) -> list[int]:
+    return [widths] if isinstance(widths, int) else list(widths)
 
 
 def _with_trials(method: str, options: Mapping[str, Any], trials: int | None) -> dict[str, Any]:

@@ -7,6 +7,14 @@ class ShrinkNetsError(Exception):
     """The base of all errors that the client raises on purpose."""
 
 
+class InvalidUrlError(ShrinkNetsError, ValueError):
+    """This is no address of a service."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(f"{url!r} is no address of a service: write it as http://host:port")
+
+
 class ServiceUnreachableError(ShrinkNetsError):
     """Nobody answers at the service's address."""
 
@@ -29,7 +37,8 @@ class ServiceError(ShrinkNetsError):
     def __init__(self, problem: Problem) -> None:
         self.status = problem.status
         self.errors: list[FieldError] = problem.errors
-        lines = [problem.title if problem.errors else problem.detail or problem.title]
+        summary = "the service can't use this input:" if problem.errors else problem.detail
+        lines = [summary or problem.title]
         lines += [f"  {e.field}: expected {e.allowed}, got {e.given}" for e in problem.errors]
         super().__init__("\n".join(lines))
 

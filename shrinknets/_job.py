@@ -97,17 +97,18 @@ class Job:
         """Return the networks that no other beats in accuracy and size, smallest first."""
         return _frontier.frontier(self.networks())
 
-    def best(self, *, max_parameters: int | None = None) -> Network:
+    def best(self, *, max_parameters: int | None = None, within: float = 0.0) -> Network:
         """Return the most accurate network on validation, the smaller one of equals.
 
         Args:
-            max_parameters: consider only networks of at most so many weights and biases.
+            max_parameters: look only at networks of at most so many weights and biases.
+            within: the accuracy that may be given up for size, a share: 0.01 is one point.
 
         Raises:
             NoNetworkError: there is none that fits.
         """
         networks = self.networks()
-        chosen = _frontier.best(networks, max_parameters=max_parameters)
+        chosen = _frontier.best(networks, max_parameters=max_parameters, within=within)
         if chosen is None:
             limit = "" if max_parameters is None else f" of at most {max_parameters:,} parameters"
             smallest = min((n.parameters for n in networks), default=None)

@@ -50,11 +50,13 @@ class Network:
 
         Raises:
             ServiceUnreachableError: nobody answers.
+            FileNotFoundError: there is no such folder.
             OSError: the file can't be written.
         """
         target = Path(path)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"cannot save {target}: there is no folder {target.parent}")
         content = self._transport.content(f"/networks/{self.id}/weights")
-        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         partial.write_bytes(content)
         partial.replace(target)

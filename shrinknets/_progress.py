@@ -30,14 +30,14 @@ class JobProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TextColumn("best {task.fields[best]} · {task.fields[units]} units"),
+            TextColumn("best {task.fields[best]}{task.fields[units]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not enabled,
         )
-        self._task = self._progress.add_task("", total=None, best="–", units="–")
+        self._task = self._progress.add_task("", total=None, best="–", units="")
 
     def show(self, job: wire.Job) -> None:
         """Draw the job as it stands."""
@@ -49,7 +49,7 @@ class JobProgress:
             total=progress.total,
             completed=progress.ended,
             best="–" if best is None else f"{best:.1%}",
-            units="–" if units is None else str(units),
+            units="" if units is None else f" · {units} units alive",
         )
 
     def __enter__(self) -> Self:

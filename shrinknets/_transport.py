@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from shrinknets._errors import (
     ConflictError,
     InvalidInputError,
+    InvalidUrlError,
     NotFoundError,
     ServiceError,
     ServiceUnreachableError,
@@ -38,6 +39,8 @@ class Transport:
     def __init__(
         self, url: str, *, timeout_seconds: float, transport: httpx.BaseTransport | None = None
     ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InvalidUrlError(url)
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1", timeout=timeout_seconds, transport=transport

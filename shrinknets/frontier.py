@@ -30,7 +30,21 @@ def frontier(networks: Iterable[Item]) -> list[Item]:
     return best
 
 
-def best(networks: Iterable[Item], *, max_parameters: int | None = None) -> Item | None:
-    """Return the most accurate network on validation, the smaller one of equals, or None."""
+def best(
+    networks: Iterable[Item], *, max_parameters: int | None = None, within: float = 0.0
+) -> Item | None:
+    """Return the smallest network that is within so much of the best accuracy on validation.
+
+    Args:
+        networks: to choose from.
+        max_parameters: look only at networks of at most so many weights and biases.
+        within: the accuracy that may be given up for size, a share: 0.01 is one point. At 0 the
+            most accurate network is chosen, the smaller one of equals.
+    """
     fitting = [n for n in networks if max_parameters is None or n.parameters <= max_parameters]
-    return min(fitting, key=lambda n: (-n.validation_accuracy, n.parameters), default=None)
+    if not fitting:
+        return None
+    enough = max(n.validation_accuracy for n in fitting) - within
+    # Sums of shares round: a network that is exactly so much below the best still counts.
+    good = [n for n in fitting if n.validation_accuracy >= enough - 1e-9]
+    return min(good, key=lambda n: (n.parameters, -n.validation_accuracy))

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
 from service.api.dependencies import JobId, Part, StoreOf
@@ -51,6 +51,12 @@ def list_jobs(request: Request, part: Part, store: StoreOf) -> HTMLResponse:
             latest_event=events.latest_event_id(tx),
             url=str(request.base_url).rstrip("/"),
         )
+
+
+@router.get("/jobs")
+def redirect_to_list() -> RedirectResponse:
+    """Lead who shortens a job's address to the list."""
+    return RedirectResponse("/")
 
 
 @router.get("/jobs/{job_id}")

@@ -7,13 +7,18 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from service.errors import UnavailableError
+
 BUSY_MILLISECONDS = 30_000
 BEGIN = "sqlite_begin"
 """The execution option that says how a SQLite transaction begins."""
 
 
 def make_engine(url: str) -> Engine:
-    """An engine for a `sqlite:///` or `postgresql://` URL; makes the SQLite file's folder."""
+    """An engine for a `sqlite:///` or `postgresql://` URL; makes the SQLite file's folder.
+
+    Raises UnavailableError where that can't be made.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
@@ -22,11 +27,21 @@ def make_engine(url: str) -> Engine:
 
 def _sqlite_engine(url: URL) -> Engine:
     if url.database:
-        Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(url.database).absolute().parent)
     engine = create_engine(url, connect_args={"timeout": BUSY_MILLISECONDS / 1000})
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"Cannot make the data folder {folder}: {error.strerror}. Choose another with "
+            "--data-dir or SHRINKNETS_DATA_DIR."
+        ) from error
 
 
 def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -214,7 +214,11 @@ def _alive_units(tx: Reading, ids: list[str]) -> dict[str, int]:
     )
     ranked = (
         select(trials.c.job_id, trials.c.widths, latest)
-        .where(trials.c.job_id.in_(ids), trials.c.reported_at.is_not(None))
+        .where(
+            trials.c.job_id.in_(ids),
+            trials.c.state == TrialState.RUNNING,
+            trials.c.reported_at.is_not(None),
+        )
         .subquery()
     )
     query = select(ranked.c.job_id, ranked.c.widths).where(ranked.c.place == 1)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from shrinknets import wire
 from shrinknets._client import Client
@@ -30,16 +31,24 @@ def submit(
     dataset: Annotated[str | None, typer.Option(help="digits, breast_cancer or wine.")] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="shrinknets, path, fixed or fixed_l2; may be given more than once."),
+        typer.Option(
+            help="shrinknets, path, fixed or fixed_l2; may be given more than once. "
+            "[default: shrinknets]"
+        ),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="For each method; path is one run.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="For each method; path is one run. [default: 10]")
+    ] = None,
     width: Annotated[
         list[int] | None,
-        typer.Option(help="Most units of a hidden layer; once for each layer, input side first."),
+        typer.Option(
+            help="Most units of a hidden layer; once for each layer, input side first. "
+            "[default: 256, 256]"
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of each trial.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of each trial. [default: 60]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows per step. [default: 64]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's step size. [default: 0.001]")] = None,
     seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
     name: Annotated[str, typer.Option(help="For people.")] = "",
     spec: Annotated[
@@ -54,6 +63,10 @@ def submit(
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     with Client(url) as client:
         if spec is not None:
+            if dataset or method or trials or width or any(training.values()):
+                raise typer.BadParameter(
+                    "the file holds the whole job: leave the other options out"
+                )
             job = client.submit_body(_read_json(spec))
         else:
             job = client.submit(
@@ -71,6 +84,7 @@ def submit(
             _print_json(job.info)
         else:
             _print(job.id)
+            sys.stderr.write(f"{client.url}/jobs/{job.id}\n")
 
 
 def watch(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
@@ -91,6 +105,9 @@ def list_jobs(
     if as_json:
         _print_json(infos)
         return
+    if not infos:
+        _print("no jobs yet: `shrinknets submit --dataset digits --method path` queues one")
+        return
     table = Table("job", "state", "name", "data", "trials", "best", "created", box=SIMPLE_HEAD)
     for column in table.columns:
         column.no_wrap = column.header != "name"
@@ -99,7 +116,7 @@ def list_jobs(
         table.add_row(
             info.id,
             info.state.value,
-            info.spec.name,
+            Text(info.spec.name),
             info.spec.dataset.value,
             f"{done.ended}/{done.total}",
             "–" if accuracy is None else f"{accuracy:.1%}",
@@ -141,6 +158,8 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Save a job's best network as one safetensors file."""
+    if network is not None and max_parameters is not None:
+        raise typer.BadParameter("--network names one: leave --max-parameters out")
     with Client(url) as client:
         if network is None:
             chosen = client.job(job).best(max_parameters=max_parameters)

@@ -23,7 +23,7 @@ class Progress(Wire):
     running: int
     best_validation_accuracy: float | None
     alive_units: int | None
-    """Hidden units alive in the trial that reported last."""
+    """Hidden units alive in the running trial that reported last; None where none is running."""
 
 
 class Job(Wire):

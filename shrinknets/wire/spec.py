@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from shrinknets.wire._base import Storable, Wire, WrongFieldError
 from shrinknets.wire.states import Method
@@ -126,7 +126,7 @@ class Methods(Wire):
 class TrainingSpec(Wire):
     """How every trial of the job trains: the same for all methods, so that they compare."""
 
-    epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 60
+    epochs: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 60
     batch_size: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 64
     lr: Annotated[float, Field(strict=True, gt=0, le=10)] = 1e-3
     """Adam's step size at the start; it is annealed in the last part of the training."""
@@ -136,6 +136,20 @@ class TrainingSpec(Wire):
 
 class JobSpec(Wire):
     """One sizing job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "digits, small",
+                    "dataset": "digits",
+                    "network": {"widths": [100]},
+                    "methods": {"path": {}, "fixed": {"trials": 4}},
+                    "training": {"epochs": 30},
+                }
+            ]
+        }
+    )
 
     name: Annotated[str, Field(max_length=200), Storable] = ""
     dataset: DatasetName

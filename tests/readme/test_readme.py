@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from shrinknets.wire import JobSpec
 from tests.sdk.conftest import Served
 
 pytestmark = pytest.mark.slow
@@ -71,6 +73,28 @@ def test_the_demo_shows_all_methods_and_leaves_nothing_running() -> None:
 def test_the_test_command_finds_the_tests() -> None:
     command = block("bash", "scripts/test").strip()
     assert "tests/core" in run([*command.split(), "--collect-only", "-q"], cwd=ROOT)
+
+
+def test_an_interrupted_demo_cancels_its_job_and_says_so(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "examples/demo.py", "--data-dir", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert demo.stdout is not None
+    assert demo.stdout.readline().startswith("job job-")
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "interrupted: the job was cancelled" in errors
+    assert "Traceback" not in errors
+
+
+def test_the_example_of_a_whole_job_is_one() -> None:
+    JobSpec.model_validate_json((ROOT / "examples" / "job.json").read_bytes())
 
 
 def test_the_client_example(url: str, tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ def test_download_saves_a_network_that_loads(run: Run, finished_job: Job, tmp_pa
     assert parameters == finished_job.best().parameters
 
 
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(run: Run, client: Client) -> None:
+    name = "[bold]run[/x] a"
+    job = client.submit(
+        dataset="wine", methods=["fixed"], trials=1, widths=[4], training=SMALL, name=name
+    )
+    listed = run("list", "--limit", "1")
+    assert listed.returncode == 0, listed.stderr
+    assert name in listed.stdout
+    job.wait(progress=False, timeout_seconds=60)
+
+
 def test_cancel_stops_a_job(run: Run, client: Client) -> None:
     job = client.submit(dataset="digits", methods=["path"], training={"epochs": 5000})
     assert run("cancel", job.id).returncode == 0
@@ -86,6 +97,9 @@ def test_cancel_stops_a_job(run: Run, client: Client) -> None:
         (["submit", "--dataset", "digits", "--epochs", "few"], 2, "'--epochs'"),
         (["submit", "--dataset", "digits", "--trials", "0"], 2, "at least 1, got 0"),
         (["submit", "--spec", __file__], 2, "is not JSON"),
+        (["submit", "--spec", __file__, "--dataset", "wine"], 2, "leave the other options out"),
+        (["submit", "--dataset", "digits", "--epochs", "1"], 2, "training.epochs"),
+        (["download", "job-x", "--network", "n", "--max-parameters", "9"], 2, "leave"),
         (["show", "job-nope"], 1, "job-nope"),
         (["download", "job-nope"], 1, "job-nope"),
         (["watch"], 2, "JOB"),
@@ -117,6 +131,20 @@ def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
         )
     assert answer.returncode == 1
     assert port in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_serve_says_that_it_cannot_make_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "shrinknets", "serve", "--port", "0"]
+    answer = subprocess.run(
+        [*command, "--data-dir", str(tmp_path / "file" / "data")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "Cannot make the data folder" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

@@ -60,14 +60,20 @@ def test_a_saved_network_has_the_accuracy_that_the_service_tells(
     finished_job: Job, tmp_path: Path
 ) -> None:
     network = finished_job.best()
-    module = load_network(network.save(tmp_path / "deep" / "network.safetensors"))
+    module = load_network(network.save(tmp_path / "network.safetensors"))
     split = load_dataset("digits", seed=finished_job.info.spec.seed)
     raw = split.test.x * split.std + split.mean
     with torch.no_grad():
         accuracy = (module(raw).argmax(1) == split.test.y).float().mean().item()
     assert accuracy == pytest.approx(network.test_accuracy, abs=1e-6)
     assert sum(p.numel() for p in module.parameters()) == network.parameters
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["network.safetensors"]
+    assert [p.name for p in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+def test_a_network_is_not_saved_where_there_is_no_folder(finished_job: Job, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no folder .*missing"):
+        finished_job.best().save(tmp_path / "missing" / "network.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_best_network_obeys_a_limit_or_says_how_far_it_is(finished_job: Job) -> None:
@@ -135,6 +141,18 @@ def test_bad_input_names_the_field_what_was_given_and_what_is_allowed(
     with pytest.raises(InvalidInputError, match=message) as caught:
         client.submit(**given)  # type: ignore[arg-type]
     assert caught.value.errors
+
+
+def test_a_single_method_and_a_single_width_need_no_list(client: Client) -> None:
+    job = client.submit(dataset="wine", methods="fixed", widths=8, trials=1, training=SMALL)
+    assert job.info.spec.network.widths == (8,)
+    assert list(job.info.spec.methods.chosen()) == [Method.FIXED]
+    job.wait(progress=False, timeout_seconds=60)
+
+
+def test_a_data_set_in_the_place_of_the_whole_job_is_told(client: Client) -> None:
+    with pytest.raises(TypeError, match=r"must be a JobSpec, got 'digits': name the others"):
+        client.submit("digits")  # type: ignore[arg-type]
 
 
 def test_unknown_ids_are_told(client: Client) -> None:

@@ -31,6 +31,20 @@ def test_the_frontier_is_what_nothing_beats_each_once(networks: list[Point]) -> 
     assert found == sorted(expected, key=lambda n: n.parameters)
 
 
+@given(points, st.sampled_from([0.0, 0.2, 0.4]))
+def test_what_is_given_up_for_size_is_no_more_than_was_allowed(
+    networks: list[Point], within: float
+) -> None:
+    found = best(networks, within=within)
+    if found is None:
+        assert networks == []
+        return
+    top = max(n.validation_accuracy for n in networks)
+    good = [n for n in networks if n.validation_accuracy >= top - within - 1e-6]
+    assert found in good
+    assert found.parameters == min(n.parameters for n in good)
+
+
 @given(points, st.integers(1, 8))
 def test_the_best_fits_and_is_the_end_of_the_frontier_of_what_fits(
     networks: list[Point], limit: int

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from shrinknets import Client, NotFoundError, ServiceError
+from shrinknets import Client, InvalidUrlError, NotFoundError, ServiceError
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -50,6 +50,12 @@ def test_lists_are_read_page_by_page() -> None:
     with client_of(handler) as client:
         assert list(client.jobs()) == []
     assert asked == [None, "b"]
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "//host"])
+def test_an_address_without_http_is_told_how_to_write_it(url: str) -> None:
+    with pytest.raises(InvalidUrlError, match="write it as http://host:port"):
+        Client(url)
 
 
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
 """Settings come from SHRINKNETS_* variables; a wrong one is told in words."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from service import SettingsError, read_settings
+from service import Settings, SettingsError, read_settings
 
 
 def test_by_default_everything_lies_in_one_folder_and_listens_to_this_machine_only() -> None:
@@ -88,3 +89,9 @@ def test_an_operator_may_trust_the_network(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SHRINKNETS_HOST", "0.0.0.0")
     monkeypatch.setenv("SHRINKNETS_TRUST_NETWORK", "true")
     assert read_settings().host == "0.0.0.0"
+
+
+def test_the_page_of_settings_lists_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    listed = set(re.findall(r"^\| `SHRINKNETS_(\w+)`", page, re.MULTILINE))
+    assert listed == {name.upper() for name in Settings.model_fields}

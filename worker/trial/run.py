@@ -27,9 +27,9 @@ def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
-    except Exception:  # noqa: BLE001  (a trial fails with its reason, whatever the reason is)
+    except Exception as error:  # noqa: BLE001  (a trial fails with its reason, whatever it is)
         traceback.print_exc()
-        end = AttemptEnd(state=TrialState.FAILED, reason=_last_lines_of_traceback())
+        end = AttemptEnd(state=TrialState.FAILED, reason=_in_words(error))
     reporter.end(end)
 
 
@@ -55,5 +55,7 @@ def _hand_in(network: TrainedNetwork, reporter: Reporter) -> NetworkResult:
     return to_result(network, sha256=reporter.upload(weights), num_bytes=len(weights))
 
 
-def _last_lines_of_traceback() -> str:
-    return "\n".join(traceback.format_exc().strip().splitlines()[-_LAST_LINES:])
+def _in_words(error: Exception) -> str:
+    """The error itself first, for those who read one line, then where it came from."""
+    last = traceback.format_exc().strip().splitlines()[-_LAST_LINES:]
+    return "\n".join([f"{type(error).__name__}: {error}", *last])
