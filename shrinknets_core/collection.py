@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shrinknets_core.errors import OptionError
 from shrinknets_core.groups import Group
 
 
@@ -36,15 +37,22 @@ def collect(
     Parameters keep their identity (only their data are replaced), so optimisers, hooks and averages
     stay valid. Every new tensor is made before the first is put in place: an exception leaves the
     network as it was. Changes model and optimisers in place; call it between an optimiser's step
-    and the next forward pass, never between forward and backward.
+    and the next forward pass, and drop earlier outputs or detach them: autograd remembers the old
+    shapes for as long as anything of an old graph is alive.
 
     Args:
         model: the module that owns the groups.
         groups: where its features are.
         optimizers: those that hold state for its parameters (any torch.optim optimiser whose
             per-entry state has its parameter's shape, such as Adam, AdamW and SGD with momentum).
+
+    Raises:
+        OptionError: a layer has no living feature, or an optimiser keeps state of another shape.
     """
     kept = [torch.nonzero(group.filter.alive).flatten() for group in groups]
+    for group, indices in zip(groups, kept, strict=True):
+        if len(indices) == 0:
+            raise OptionError(group.name, expected="a layer with a living feature", got="none")
     report = Collection(
         removed={g.name: g.filter.num_features - len(k) for g, k in zip(groups, kept, strict=True)}
     )
@@ -65,8 +73,6 @@ def collect(
         tensor.grad = gradient
     for state, entries in (pair for pairs in states for pair in pairs):
         state.update(entries)
-    for group in groups:
-        group.filter.removals += 1
     _restate_sizes(model)
     return report
 
@@ -89,11 +95,11 @@ def _plan_state(
     result = []
     for tensor, cuts in planned.values():
         state = optimizer.state.get(tensor, {})
-        entries = {
-            name: _cut(value, cuts)
-            for name, value in state.items()
-            if isinstance(value, Tensor) and value.shape == tensor.shape
-        }
+        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        if any(value.shape not in {tensor.shape, ()} for value in tensors.values()):
+            kind = type(optimizer).__name__
+            raise OptionError("optimizers", expected="state shaped as its parameters", got=kind)
+        entries = {name: _cut(value, cuts) for name, value in tensors.items() if value.dim() > 0}
         result.append((state, entries))
     return result
 

@@ -9,7 +9,7 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from shrinknets_core.errors import UnknownDatasetError
+from shrinknets_core.errors import OptionError, UnknownDatasetError
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.2
@@ -95,17 +95,26 @@ def load_dataset(name: str, *, seed: int) -> Split:
 
 
 def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
-    """Split raw rows x (n, inputs) float32 and y (n,) int64 and standardise them.
+    """Split raw rows x (n, inputs) and y (n,) int64, classes from 0, and standardise them.
 
     Mean and deviation come from the training rows alone; a column that never changes there keeps
-    the deviation 1.
+    the deviation 1. The rows become float32.
+
+    Raises:
+        OptionError: shapes or classes are not as said, or a class has too few rows to be split.
     """
-    rest, test = train_test_split(
-        range(len(y)), test_size=TEST_SHARE, stratify=y, random_state=seed
-    )
-    train, validation = train_test_split(
-        rest, test_size=VALIDATION_SHARE, stratify=y[rest], random_state=seed
-    )
+    _check_rows(x, y)
+    x = x.float()
+    try:
+        rest, test = train_test_split(
+            range(len(y)), test_size=TEST_SHARE, stratify=y, random_state=seed
+        )
+        train, validation = train_test_split(
+            rest, test_size=VALIDATION_SHARE, stratify=y[rest], random_state=seed
+        )
+    except ValueError as error:
+        expected = "classes with enough rows for each of training, validation and test"
+        raise OptionError("y", expected=expected, got=str(error)) from error
     mean, std = x[train].mean(0), x[train].std(0)
     std = torch.where(std > 0, std, 1.0)
     x = (x - mean) / std
@@ -119,3 +128,11 @@ def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
         std=std,
         num_classes=int(y.max()) + 1,
     )
+
+
+def _check_rows(x: Tensor, y: Tensor) -> None:
+    if x.dim() != 2 or y.shape != x.shape[:1] or len(y) == 0:
+        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise OptionError("x and y", expected="of shapes (n, inputs) and (n,)", got=shapes)
+    if y.is_floating_point() or int(y.min()) < 0:
+        raise OptionError("y", expected="whole numbers from 0, one per class", got=y.tolist()[:10])

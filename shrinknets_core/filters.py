@@ -18,13 +18,16 @@ class Filter(nn.Module):
             is a latch: the update rules keep a dead gate at exactly 0 for good.
         feature_ids: (num_features,) int64, the features' numbers in the network as it was built;
             they stay with their features through every collection.
-        removals: how often features were killed by hand or collected, for those who keep notes of
-            single features.
+        floor: (num_features,) 0, but for one living feature a gate next to nothing: the update
+            rules let no gate fall below it, so the last feature stays.
+        price: (num_features,) what the proximal rule charges for the feature, relative to λ.
     """
 
     theta: nn.Parameter
     alive: Tensor
     feature_ids: Tensor
+    floor: Tensor
+    price: Tensor
 
     def __init__(
         self,
@@ -39,7 +42,9 @@ class Filter(nn.Module):
         self.theta = nn.Parameter(torch.ones(num_features, dtype=dtype, device=device))
         self.register_buffer("alive", torch.ones_like(self.theta.data))
         self.register_buffer("feature_ids", torch.arange(num_features, device=device))
-        self.removals = 0
+        self.register_buffer("floor", torch.zeros_like(self.theta.data))
+        self.register_buffer("price", torch.ones_like(self.theta.data))
+        self.protect()
 
     @property
     def num_features(self) -> int:
@@ -70,7 +75,24 @@ class Filter(nn.Module):
             )
         self.alive.copy_(alive)
         self.theta.mul_(alive)
-        self.removals += 1
+        self.protect()
+
+    @torch.no_grad()
+    def protect(self) -> None:
+        """Put the floor under the living feature with the largest gate; never waits."""
+        # A dead feature must lose the comparison even where all living gates are negative.
+        living = torch.where(self.alive > 0, self.theta, -torch.inf)
+        largest = living.argmax(dim=0, keepdim=True)
+        self.floor.zero_().index_fill_(0, largest, floor_value(self.floor.dtype))
+
+    def is_starved(self) -> bool:
+        """Tell whether only the floor keeps the layer alive; waits for the device."""
+        return float(self.theta.detach().max()) <= floor_value(self.theta.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}"
+
+
+def floor_value(dtype: torch.dtype) -> float:
+    """Return a gate that passes next to nothing, yet is not 0 in the gates' dtype."""
+    return float(torch.finfo(dtype).tiny ** 0.5)

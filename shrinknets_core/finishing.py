@@ -71,5 +71,5 @@ def plain_layers(inputs: int, widths: Sequence[int], outputs: int) -> nn.Sequent
     sizes = [inputs, *widths, outputs]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers += [nn.Linear(before, after, dtype=torch.float32), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

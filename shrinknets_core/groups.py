@@ -18,17 +18,32 @@ class Slice:
     tensor: Tensor
     axis: int
 
+
+@dataclass(frozen=True, kw_only=True)
+class WeightSlice(Slice):
+    """One axis of a weight matrix.
+
+    Attributes:
+        across: the filter of the features along the other axis, None where they have none.
+    """
+
+    across: Filter | None
+
     def norms(self) -> Tensor:
-        """Return the Euclidean norm of each feature's part of the tensor, (num_features,)."""
-        tensor = self.tensor.detach()
-        others = [axis for axis in range(tensor.dim()) if axis != self.axis]
-        if self.axis == 0:
-            norms: Tensor = torch.linalg.vector_norm(tensor, dim=others)
-            return norms
+        """Return the Euclidean norm of each feature's weights to living features (num_features,).
+
+        Dead features don't count, so that it is no matter when they are collected.
+        """
+        weight = self.tensor.detach()
+        others = weight.shape[1 - self.axis]
+        living = weight.new_ones(others) if self.across is None else self.across.alive
         # Blocks of rows stay in the cache: a strided reduction of a wide matrix takes ten times
         # as long on a CPU.
-        blocks = torch.split(tensor, BLOCK_ROWS)
-        return torch.stack([block.square().sum(dim=others) for block in blocks]).sum(0).sqrt()
+        blocks = torch.split(weight, BLOCK_ROWS)
+        if self.axis == 0:
+            return torch.cat([block.square() @ living for block in blocks]).sqrt()
+        parts = zip(blocks, torch.split(living, BLOCK_ROWS), strict=True)
+        return torch.stack([part @ block.square() for block, part in parts]).sum(0).sqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +60,15 @@ class Group:
 
     name: str
     filter: Filter
-    incoming: Slice
-    outgoing: Slice
+    incoming: WeightSlice
+    outgoing: WeightSlice
     others: tuple[Slice, ...]
 
     def slices(self) -> tuple[Slice, ...]:
         """Return every axis that collection has to cut, the filter's own tensors included."""
-        gates = (self.filter.theta, self.filter.alive, self.filter.feature_ids)
-        own = tuple(Slice(tensor=tensor, axis=0) for tensor in gates)
+        layer = self.filter
+        notes = (layer.theta, layer.alive, layer.feature_ids, layer.floor, layer.price)
+        own = tuple(Slice(tensor=tensor, axis=0) for tensor in notes)
         return (self.incoming, self.outgoing, *self.others, *own)
 
     def scale(self) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shrinknets_core.errors import OptionError
 from shrinknets_core.filters import Filter
-from shrinknets_core.groups import Group, Slice
+from shrinknets_core.groups import Group, Slice, WeightSlice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,13 @@ class MLP(nn.Module):
 
     def groups(self) -> list[Group]:
         """Return one group per hidden layer, input side first."""
+        gatings: list[Filter | None] = [None, *self.gatings(), None]
         return [
             Group(
                 name=f"hidden.{index}",
                 filter=gating,
-                incoming=Slice(tensor=before.weight, axis=0),
-                outgoing=Slice(tensor=after.weight, axis=1),
+                incoming=WeightSlice(tensor=before.weight, axis=0, across=gatings[index]),
+                outgoing=WeightSlice(tensor=after.weight, axis=1, across=gatings[index + 2]),
                 others=(Slice(tensor=before.bias, axis=0),),
             )
             for index, (gating, (before, after)) in enumerate(

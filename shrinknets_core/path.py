@@ -12,8 +12,8 @@ from shrinknets_core.events import EpochRecord, Phase, TrialEvent
 from shrinknets_core.finishing import finish
 from shrinknets_core.mlp import mlp_size
 from shrinknets_core.polishing import polish
-from shrinknets_core.rules import Proximal
-from shrinknets_core.shrinking import WARMUP_SHARE, collect_if_it_pays, warm_up
+from shrinknets_core.rules import Proximal, starved
+from shrinknets_core.shrinking import WARMUP_SHARE, collapse, collect_if_it_pays, warm_up
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 
@@ -85,8 +85,8 @@ def follow_path(
 ) -> Iterator[TrialEvent]:
     """Shrink one network step by step; yields its epochs and a polished network at each size.
 
-    The end is reached when a layer is left without a useful feature. Nothing is yielded of that
-    size, and it is no collapse: the sizes before it are the result.
+    The end is reached when a layer is left without a useful feature. That is a collapse only where
+    no size before it could be kept.
 
     Args:
         split: the data.
@@ -105,15 +105,19 @@ def follow_path(
     rule = Proximal(model.groups())
     control = LambdaControl(path, sum(widths))
     kept_size = mlp_size(split.inputs, widths, split.num_classes).parameters
+    has_networks = False
     for _ in range(path.max_epochs):
         record = _shrink_epoch(loop, rule, control, lr=options.lr)
         yield record
-        if rule.starved():
+        if names := starved(model.groups()):
+            if not has_networks:
+                yield collapse(record.step, names, record.lam)
             return
         collect_if_it_pays(loop)
         if record.parameters <= path.snapshot_ratio * kept_size:
             kept_size = record.parameters
-            yield from _snapshot(loop, options, path, full_widths=widths, lam=control.lam)
+            has_networks = True
+            yield from _snapshot(loop, options, path, full_widths=widths, lam=record.lam)
 
 
 def _shrink_epoch(loop: Loop, rule: Proximal, control: LambdaControl, *, lr: float) -> EpochRecord:

@@ -13,7 +13,7 @@ from shrinknets_core.finishing import finish
 from shrinknets_core.groups import num_alive
 from shrinknets_core.mlp import MLP
 from shrinknets_core.polishing import polish
-from shrinknets_core.rules import Proximal, Rule, Subgradient
+from shrinknets_core.rules import Proximal, Rule, Subgradient, starved
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 COLLECT_SHARE = 0.05
@@ -72,9 +72,9 @@ def collect_if_it_pays(loop: Loop) -> None:
         collect(loop.model, groups, [loop.optimizer])
 
 
-def collapse(step: int, starved: Sequence[str], lam: float) -> Collapse:
+def collapse(step: int, names: Sequence[str], lam: float) -> Collapse:
     """Say in words which layers lost their last feature."""
-    layers = ", ".join(starved)
+    layers = ", ".join(names)
     return Collapse(
         step=step,
         reason=f"collapsed in epoch {step}: no feature of {layers} survived λ = {lam:.3g}",
@@ -92,8 +92,8 @@ def _proximal(model: MLP, split: Split, options: TrainOptions, lam: float) -> It
         step = partial(rule.step, now)
         record = loop.epoch(phase=Phase.SHRINK, lr=options.lr, lam=now, after_step=step)
         yield record
-        if starved := rule.starved():
-            yield collapse(record.step, starved, lam)
+        if names := starved(model.groups()):
+            yield collapse(record.step, names, lam)
             return
         collect_if_it_pays(loop)
     collect(model, model.groups(), [loop.optimizer])
@@ -121,8 +121,8 @@ def _subgradient(
             after_step=rule.step,
         )
         yield record
-        if starved := rule.starved():
-            yield collapse(record.step, starved, lam)
+        if names := starved(model.groups()):
+            yield collapse(record.step, names, lam)
             return
         collect(model, model.groups(), [loop.optimizer])
         choice.offer(record, model)

@@ -62,7 +62,7 @@ class TrainOptions:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             model = MLP(split.inputs, widths, split.num_classes, filters=filters)
-        return model.to(self.device)
+        return model.to(device=self.device, dtype=torch.float32)
 
 
 class Loop:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from shrinknets_core import MLP, collect, collection
+from shrinknets_core import MLP, OptionError, Proximal, collect, collection, num_alive
 from tests.core.conftest import kill_some, make_mlp
 
 OPTIMIZERS: dict[str, Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]] = {
@@ -71,6 +71,41 @@ def test_training_goes_on_as_it_would_have_with_the_dead_masked(name: str) -> No
             transfer_deaths(masked, collected)
             collect(collected, collected.groups(), [optimizers[0]])
     assert sum(collected.widths()) < sum(masked.widths())
+
+
+@pytest.mark.parametrize("widths", [[20], [20, 15], [14, 12, 10]])
+def test_gates_too_go_on_as_if_nothing_had_been_collected(widths: list[int]) -> None:
+    models = [make_mlp(6, widths, 4, seed=1, gates="ones") for _ in range(2)]
+    optimizers = [OPTIMIZERS["adamw"](model.weights()) for model in models]
+    rules = [Proximal(model.groups(), refresh=4) for model in models]
+    rng = torch.Generator().manual_seed(0)
+    for step in range(150):
+        x = torch.randn(16, 6, generator=rng, dtype=torch.float64)
+        y = torch.randint(4, (16,), generator=rng)
+        losses = []
+        for model, optimizer, rule in zip(models, optimizers, rules, strict=True):
+            loss = cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            rule.step(0.02)
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+        if step % 10 == 3:
+            del loss
+            collect(models[0], models[0].groups(), [optimizers[0]])
+    assert sum(num_alive(models[1].groups())) < sum(widths)
+    assert num_alive(models[0].groups()) == num_alive(models[1].groups())
+
+
+def test_an_optimiser_with_state_of_another_shape_is_refused_before_anything_changes() -> None:
+    model = make_mlp(4, [6, 5], 3, seed=0)
+    optimizer = torch.optim.Adafactor(model.weights())
+    train(model, optimizer, seed=0)
+    kill_some(model, 0.5, seed=0)
+    with pytest.raises(OptionError, match="got 'Adafactor'"):
+        collect(model, model.groups(), [optimizer])
+    assert model.widths() == (6, 5)
 
 
 def transfer_deaths(source: MLP, target: MLP) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from shrinknets_core import MLP, Proximal, Subgradient, num_alive
+from shrinknets_core.rules import starved
 from tests.core.conftest import make_mlp
 
 
@@ -84,6 +85,16 @@ def test_a_feature_killed_by_hand_stays_dead_even_if_it_was_the_protected_one() 
             break
 
 
+def test_the_last_feature_survives_a_state_loaded_from_elsewhere() -> None:
+    model, other = make_mlp(3, [4], 2, seed=0), make_mlp(3, [4], 2, seed=0)
+    rule = Proximal(model.groups())
+    rule.step(1e-3)
+    other.gatings()[0].kill(model.gates()[0].argmax())
+    model.load_state_dict(other.state_dict())
+    rule.step(1e6)
+    assert num_alive(model.groups()) == (1,)
+
+
 def test_a_proximal_step_is_the_formula_feature_by_feature() -> None:
     model = make_mlp(3, [5, 4], 2, seed=3)
     groups = model.groups()
@@ -116,6 +127,7 @@ def test_a_gate_gets_no_cheaper_when_its_weights_take_over() -> None:
     model = make_mlp(3, [5], 2, seed=3)
     theta = model.gates()[0]
     rule = Proximal(model.groups(), refresh=1)
+    rule.step(0.0)
     with torch.no_grad():
         theta[2] /= 10
         model.hidden[0].weight[2] *= 10
@@ -152,5 +164,5 @@ def test_a_group_that_only_its_floor_keeps_alive_is_starved() -> None:
     for theta in model.gates():
         theta.grad = torch.full_like(theta, 100.0 if theta is model.gates()[0] else -1.0)
     rule.step(0.1)
-    assert rule.starved() == ["hidden.0"]
+    assert starved(model.groups()) == ["hidden.0"]
     assert num_alive(model.groups())[0] == 1

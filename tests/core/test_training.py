@@ -14,6 +14,7 @@ from shrinknets_core import (
     DivergedError,
     EpochRecord,
     OptionError,
+    PathOptions,
     Phase,
     Rule,
     Split,
@@ -24,10 +25,12 @@ from shrinknets_core import (
     follow_path,
     load_dataset,
     mlp_size,
+    split_rows,
     train_fixed,
     train_shrinking,
 )
 from shrinknets_core.finishing import on_raw_rows
+from shrinknets_core.path import LambdaControl
 from shrinknets_core.training import Choice, Loop
 from tests.core.conftest import make_mlp
 
@@ -110,10 +113,60 @@ def test_the_path_yields_ever_smaller_networks_that_work(digits: Split) -> None:
     networks = [event for event in events if isinstance(event, TrainedNetwork)]
     sizes = [network.parameters for network in networks]
     assert len(sizes) >= 5
+    in_force = {e.lam for e in events if isinstance(e, EpochRecord) and e.phase == Phase.SHRINK}
+    assert {network.lam for network in networks} <= in_force
     assert all(later <= 0.81 * earlier for earlier, later in pairwise(sizes))
     assert max(n.test_accuracy for n in networks if n.hidden_units <= 50) > 0.9
     steps = [event.step for event in events if isinstance(event, EpochRecord)]
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_path_that_kept_nothing_is_a_collapse(digits: Split, quick: TrainOptions) -> None:
+    path = PathOptions(first_lam=50.0)
+    assert isinstance(
+        list(follow_path(digits, widths=(1,), options=quick, path=path))[-1], Collapse
+    )
+
+
+def test_lambda_rises_slowly_and_falls_by_half_at_most() -> None:
+    options = PathOptions(first_lam=1.0, max_rise=0.15)
+    control = LambdaControl(options, units=1000)
+    control.aim(1000)
+    control.correct(1000)
+    assert 1 < control.lam <= math.exp(0.15) * (1 + 1e-12)
+    control.aim(1000)
+    before = control.lam
+    control.correct(1)
+    assert control.lam == pytest.approx(before * math.exp(-0.7))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.ones(10), torch.zeros(10, dtype=torch.int64), "shapes"),
+        (torch.ones(10, 2), torch.zeros(9, dtype=torch.int64), "shapes"),
+        (torch.ones(10, 2), torch.full((10,), -1), "whole numbers from 0"),
+        (torch.ones(10, 2), torch.zeros(10), "whole numbers from 0"),
+        (torch.ones(10, 2), torch.arange(10), "enough rows"),
+    ],
+)
+def test_rows_that_cannot_be_split_are_refused_in_words(
+    x: torch.Tensor, y: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        split_rows("mine", x, y, seed=0)
+
+
+def test_training_works_whatever_the_default_dtype_is(quick: TrainOptions) -> None:
+    x = torch.randn(100, 3, dtype=torch.float64)
+    split = split_rows("mine", x, (x[:, 0] > 0).long(), seed=0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        network = list(train_fixed(split, widths=(4,), options=quick))[-1]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert isinstance(network, TrainedNetwork)
+    assert {p.dtype for p in network.module.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("method", ["fixed", "shrinking", "path"])
