@@ -9,7 +9,7 @@ from typing import IO, Self
 
 import fsspec
 
-from service.errors import ArtifactDamagedError, InvalidInputError
+from service.errors import ArtifactDamagedError, InvalidInputError, UnavailableError
 
 CHUNK_BYTES = 2**20
 SPOOL_BYTES = 16 * 2**20
@@ -47,15 +47,28 @@ class Artifacts:
     """A folder of files, on this machine or in an object store."""
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise UnavailableError(f"Cannot use the artifact store {url}: {error}") from error
 
     def has(self, sha256: str) -> bool:
         return bool(self._fs.exists(self._path(sha256)))
 
     def put(self, sha256: str, spool: Spool) -> None:
-        """Store a file; it appears whole or not at all. Raises InvalidInputError."""
+        """Store a file; it appears whole or not at all.
+
+        Raises InvalidInputError, and UnavailableError where it cannot be written.
+        """
         if spool.sha256 != sha256:
             raise InvalidInputError("sha256", sha256, f"the digest of the body, {spool.sha256}")
+        try:
+            self._write(sha256, spool)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnavailableError(f"Cannot write to {self._root}: {reason}.") from error
+
+    def _write(self, sha256: str, spool: Spool) -> None:
         path = self._path(sha256)
         unfinished = f"{self._root}/unfinished/{sha256}-{secrets.token_hex(4)}"
         for folder in (Path(path).parent, Path(unfinished).parent):

@@ -67,7 +67,7 @@ class InvalidInputError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """The database did not answer; the same request may succeed in a moment."""
+    """The database or the artifact store fails; the same request may succeed in a moment."""
 
 
 class ArtifactDamagedError(ServiceError):

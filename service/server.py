@@ -56,7 +56,7 @@ def _listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise PortTakenError(host, port, str(error)) from error
     try:
         # A port whose last connections still fade away is free, a port that is listened at not.

@@ -19,7 +19,11 @@ class Settings(BaseSettings):
     """What an operator can choose; each field is a variable SHRINKNETS_<NAME>."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Path("shrinknets-data")

@@ -1,5 +1,6 @@
 """HTTP to the service: one connection pool, and every failure as one of the client's errors."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -42,9 +43,12 @@ class Transport:
         if not url.startswith(("http://", "https://")):
             raise InvalidUrlError(url)
         self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1", timeout=timeout_seconds, transport=transport
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=f"{self.url}/api/v1", timeout=timeout_seconds, transport=transport
+            )
+        except httpx.InvalidURL as error:
+            raise InvalidUrlError(url) from error
 
     def get(self, path: str, kind: type[Model]) -> Model:
         """Fetch one thing; raises ServiceUnreachableError or ServiceError."""
@@ -63,7 +67,8 @@ class Transport:
 
     def post(self, path: str, kind: type[Model], *, body: object = None) -> Model:
         """Send a body that JSON can hold; raises ServiceUnreachableError or ServiceError."""
-        return _parsed(self._request("POST", path, json=body), kind)
+        headers = {"Content-Type": "application/json"}
+        return _parsed(self._request("POST", path, content=_as_json(body), headers=headers), kind)
 
     def content(self, path: str) -> bytes:
         """Fetch a file."""
@@ -76,12 +81,32 @@ class Transport:
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **options)
+        except httpx.InvalidURL as error:
+            raise InvalidUrlError(f"{self.url}/api/v1{path}") from error
         except httpx.TransportError as error:
             raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
         if response.is_error:
             problem = _problem(response)
             raise _ERRORS.get(response.status_code, ServiceError)(problem)
         return response
+
+
+def _as_json(body: object) -> bytes:
+    """Encode a body; raises InvalidInputError for what JSON has no word for, such as NaN."""
+    if body is None:
+        return b""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            Problem(
+                type="about:blank",
+                title="not JSON",
+                status=422,
+                detail=f"this input can't be written as JSON: {error}; give finite numbers, text, "
+                "lists and mappings",
+            )
+        ) from error
 
 
 def _parsed(response: httpx.Response, kind: type[Model]) -> Model:

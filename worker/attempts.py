@@ -1,7 +1,7 @@
 """Gives waiting trials a process each, and finds out what became of them."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from shrinknets.wire import Attempt, AttemptEnd, Trial, TrialState
@@ -12,7 +12,10 @@ from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 
 _RETRY_SECONDS = 1.0
-_LOST = frozenset({ExitCode.LEASE_LOST, ExitCode.SERVICE_AWAY})
+_LOST = frozenset({ExitCode.LEASE_LOST, ExitCode.SERVICE_AWAY, None})
+"""Exit codes that say nothing of the trial; None is that of a process that the engine lost."""
+_MAX_LOSSES = 3
+"""So often a trial may lose its process before that is held against it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Attempts:
         self._slots = slots
         self._waiting: deque[_Waiting] = deque()
         self._running: dict[str, _Running] = {}
+        self._losses: Counter[str] = Counter()
 
     @property
     def num_unfinished(self) -> int:
@@ -88,7 +92,8 @@ class Attempts:
         trial = self._lease.client.get_trial(running.trial.id)
         if trial.state.is_final:
             return [trial]
-        if gone.exit_code in _LOST:
+        self._losses[trial.id] += 1
+        if gone.exit_code in _LOST and self._losses[trial.id] <= _MAX_LOSSES:
             return self._postpone(trial)
         lease = AttemptLease(self._lease.client, gone.attempt_id, running.attempt.token)
         reason = "\n".join(filter(None, [gone.reason, gone.last_lines]))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import UnavailableError
@@ -17,12 +18,15 @@ BEGIN = "sqlite_begin"
 def make_engine(url: str) -> Engine:
     """An engine for a `sqlite:///` or `postgresql://` URL; makes the SQLite file's folder.
 
-    Raises UnavailableError where that can't be made.
+    Raises UnavailableError where that can't be made, or the URL not be read.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed)
-    return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed.set(drivername="sqlite"))
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except (ArgumentError, ValueError) as error:
+        raise UnavailableError("The database URL cannot be read.") from error
 
 
 def _sqlite_engine(url: URL) -> Engine:

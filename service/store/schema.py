@@ -6,8 +6,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from service.errors import SchemaError, UnavailableError
 from service.store.engine import make_engine
@@ -16,7 +17,7 @@ _MIGRATION_LOCK = 7_239_004_188
 
 
 def upgrade_to_head(url: str) -> None:
-    """Run all migrations that the database lacks. Raises UnavailableError."""
+    """Run all migrations that the database lacks. Raises UnavailableError, SchemaError."""
     engine = make_engine(url)
     try:
         with engine.begin() as connection:
@@ -24,8 +25,12 @@ def upgrade_to_head(url: str) -> None:
                 # Services that start together take turns.
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             command.upgrade(_config(connection), "head")
-    except OperationalError as error:
-        raise UnavailableError(f"Cannot reach the database: {error.orig}") from error
+    except CommandError as error:
+        raise SchemaError(
+            f"The database was made by another version of this program: {error}."
+        ) from error
+    except DatabaseError as error:
+        raise UnavailableError(f"Cannot use the database: {error.orig}") from error
     finally:
         engine.dispose()
 
@@ -36,8 +41,8 @@ def require_head(url: str) -> None:
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-    except OperationalError as error:
-        raise UnavailableError(f"Cannot reach the database: {error.orig}") from error
+    except DatabaseError as error:
+        raise UnavailableError(f"Cannot use the database: {error.orig}") from error
     finally:
         engine.dispose()
     head = ScriptDirectory.from_config(_config()).get_current_head()

@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -18,6 +18,8 @@ from shrinknets._errors import ShrinkNetsError
 
 STOP_SECONDS = 10.0
 """How long a process may take to end before it is killed."""
+LOOK_SECONDS = 0.2
+RESTART_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -48,17 +50,18 @@ def serve(
     chosen = {"HOST": host, "PORT": port, "DATA_DIR": data_dir}
     settings = {f"SHRINKNETS_{k}": str(v) for k, v in chosen.items() if v is not None}
     signal.signal(signal.SIGTERM, _interrupt)
-    with ExitStack() as stack:
-        try:
-            service = stack.enter_context(_running("service", [], settings, pipe=True))
+    try:
+        with _running("service", [], settings, pipe=True) as service:
             url = _announced_url(service)
             if url is not None and with_worker:
                 options = ["--url", url, "--name", "local", "--slots", str(slots)]
-                stack.enter_context(_running("worker", options, {}))
+                _keep_worker(options, until=service)
             status = service.wait()
-        except KeyboardInterrupt:
-            return
-    raise typer.Exit(status)
+    except KeyboardInterrupt:
+        return
+    if status < 0:
+        sys.stderr.write(f"the service was ended by {signal.Signals(-status).name}\n")
+    raise typer.Exit(1 if status < 0 else status)
 
 
 def worker(
@@ -71,11 +74,11 @@ def worker(
     """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
     options = ["--url", url, "--slots", str(slots), *(["--name", name] if name else [])]
     signal.signal(signal.SIGTERM, _interrupt)
-    with ExitStack() as stack:
-        try:
-            status = stack.enter_context(_running("worker", options, {})).wait()
-        except KeyboardInterrupt:
-            return
+    try:
+        with _running("worker", options, {}) as process:
+            status = process.wait()
+    except KeyboardInterrupt:
+        return
     raise typer.Exit(status)
 
 
@@ -107,6 +110,19 @@ class _running:  # noqa: N801 - reads as a verb where it is used
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _keep_worker(options: list[str], *, until: subprocess.Popen[str]) -> None:
+    """Have a worker run until the service ends; one that dies is replaced."""
+    while until.poll() is None:
+        with _running("worker", options, {}) as process:
+            while process.poll() is None and until.poll() is None:
+                time.sleep(LOOK_SECONDS)
+        if until.poll() is None:
+            sys.stderr.write(
+                f"the worker ended with status {process.returncode}: starting another\n"
+            )
+            time.sleep(RESTART_SECONDS)
 
 
 def _announced_url(service: subprocess.Popen[str]) -> str | None:

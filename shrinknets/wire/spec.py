@@ -11,7 +11,7 @@ from shrinknets.wire.states import Method
 # Strict: "10" where the number 10 belongs is a mistake in the caller's program, not a number.
 Trials = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Width = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0, le=1e6)]
 
 
 class DatasetName(StrEnum):

@@ -1,6 +1,7 @@
 """Every command, run as a user runs it."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -26,7 +27,14 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(served: Served) -> Run:
     def run(*arguments: str, url: str = served.url) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "shrinknets", *arguments, "--url", url]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "COLUMNS": "160"},
+        )
 
     return run
 
@@ -171,6 +179,19 @@ def test_nothing_is_left_running_however_serve_ends(tmp_path: Path, order: int) 
     served.process.stdout.close()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [process.cmdline() for process in alive] == []
+
+
+def test_serve_replaces_a_worker_that_died(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    workers: list[psutil.Process] = []
+    while not workers:
+        workers = [p for p in served.family() if p.cmdline()[1:3] == ["-m", "worker"]]
+    workers[0].kill()
+    with Client(served.url) as client:
+        job = client.submit(dataset="wine", methods="fixed", widths=4, trials=1, training=SMALL)
+        job.wait(progress=False, timeout_seconds=60)
+    assert served.stop() == 0
+    assert "the worker ended with status -9: starting another" in served.log
 
 
 def test_a_job_goes_on_after_serve_was_killed_and_started_again(tmp_path: Path) -> None:

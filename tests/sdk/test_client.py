@@ -71,7 +71,7 @@ def test_a_saved_network_has_the_accuracy_that_the_service_tells(
 
 
 def test_a_network_is_not_saved_where_there_is_no_folder(finished_job: Job, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no folder .*missing"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"):
         finished_job.best().save(tmp_path / "missing" / "network.safetensors")
     assert list(tmp_path.iterdir()) == []
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from shrinknets import Client, InvalidUrlError, NotFoundError, ServiceError
+from shrinknets import Client, InvalidInputError, InvalidUrlError, NotFoundError, ServiceError
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -52,10 +52,19 @@ def test_lists_are_read_page_by_page() -> None:
     assert asked == [None, "b"]
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "//host"])
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "//host", "http://[::1"])
 def test_an_address_without_http_is_told_how_to_write_it(url: str) -> None:
     with pytest.raises(InvalidUrlError, match="write it as http://host:port"):
         Client(url)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", {1, 2}])
+def test_what_json_has_no_word_for_is_refused_before_it_is_sent(value: object) -> None:
+    with (
+        client_of(lambda _: pytest.fail("sent")) as client,
+        pytest.raises(InvalidInputError, match="can't be written as JSON"),
+    ):
+        client.submit(dataset="digits", training={"lr": value})
 
 
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

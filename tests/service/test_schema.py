@@ -30,5 +30,5 @@ def test_a_database_without_tables_is_refused_with_what_to_do(empty_database_url
 
 
 def test_a_server_that_is_away_is_told_in_words() -> None:
-    with pytest.raises(UnavailableError, match="Cannot reach the database"):
+    with pytest.raises(UnavailableError, match="Cannot use the database"):
         upgrade_to_head("postgresql://nobody@127.0.0.1:1/none")

@@ -170,5 +170,5 @@ def test_a_server_database_is_migrated_by_its_own_command(
 def test_a_database_that_is_away_is_told_in_words(start: Starter) -> None:
     status, errors = start(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").ends()
     assert status == 1
-    assert errors.startswith("Cannot reach the database")
+    assert errors.startswith("Cannot use the database")
     assert "Traceback" not in errors

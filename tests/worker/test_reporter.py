@@ -100,6 +100,18 @@ def test_the_lease_is_renewed_even_without_records(
     end(reporter)
 
 
+def test_more_records_than_one_post_takes_arrive_in_several(
+    service: SmallService, reporter: Reporter
+) -> None:
+    service.stop()
+    for step in range(1, 12_001):
+        reporter.report(record(step))
+    service.start()
+    wait_until(lambda: len(posted_steps(service)) == 12_000)
+    assert posted_steps(service) == list(range(1, 12_001))
+    end(reporter)
+
+
 def test_reporting_never_waits_and_nothing_is_lost_while_the_service_is_away(
     service: SmallService, reporter: Reporter
 ) -> None:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 
 from shrinknets.wire import AttemptEnd, Order, Record
-from worker.errors import LeaseLostError, ServiceError, ServiceUnreachableError
+from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
 from worker.trial.exit_codes import ExitCode
 
 GRACE_SECONDS = 15 * 60.0
 """How long a trial trains on without its service; the lease's client must be this patient."""
+
+MAX_RECORDS = 5_000
+"""In one post; the service takes twice as many."""
 
 GiveUp = Callable[[ExitCode, str], None]
 
@@ -38,7 +41,7 @@ class Reporter:
         self._records: list[Record] = []
         self._uploads: list[tuple[str, bytes]] = []
         self._finishing = False
-        self._refusal: ServiceError | None = None
+        self._refusal: Exception | None = None
         self._order = Order.CONTINUE
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -50,7 +53,7 @@ class Reporter:
         return self._order
 
     def report(self, record: Record) -> None:
-        """Hand in an epoch; returns at once. Raises ServiceError if an earlier one was refused."""
+        """Hand in an epoch; returns at once. Raises what an earlier post raised."""
         self._raise_refusal()
         with self._changed:
             self._records.append(record)
@@ -95,7 +98,7 @@ class Reporter:
             self._give_up(ExitCode.LEASE_LOST, str(error))
         except ServiceUnreachableError as error:
             self._give_up(ExitCode.SERVICE_AWAY, str(error))
-        except ServiceError as error:
+        except Exception as error:  # noqa: BLE001  (raised again in the thread that trains)
             self._refusal = error
 
     def _post_until_finishing(self) -> None:
@@ -104,7 +107,8 @@ class Reporter:
             posted_at = time.monotonic()
             with self._changed:
                 uploads, self._uploads = self._uploads, []
-                records, self._records = self._records, []
+                records = self._records[:MAX_RECORDS]
+                del self._records[:MAX_RECORDS]
             for sha256, content in uploads:
                 self._lease.upload(sha256, content)
             self._order = self._lease.post_records(records)
