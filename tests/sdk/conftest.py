@@ -1,10 +1,11 @@
 """A real `shrinknets serve` for all tests of the client, and one finished job in it."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -47,6 +48,13 @@ class Served:
         """This process and all below it."""
         return [self.process, *self.process.children(recursive=True)]
 
+    def kill(self) -> None:
+        """Kill this process if it still runs; those below it die with it."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
     def stop(self) -> int:
         self.process.terminate()
         status: int = self.process.wait(20)
@@ -59,6 +67,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served(tmp_path_factory.mktemp("served"))
     yield served
     assert served.stop() == 0
+
+
+@pytest.fixture
+def start_serving(tmp_path: Path) -> Iterator[Callable[[], Served]]:
+    """Start `shrinknets serve` on the test's own folder; none outlives the test."""
+    started = []
+
+    def start() -> Served:
+        started.append(Served(tmp_path))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.kill()
 
 
 @pytest.fixture
