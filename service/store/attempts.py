@@ -1,6 +1,6 @@
 """Attempts: the life of one process that works on a trial, from its start to its end."""
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import and_, delete, insert, update
 
 from service.errors import ConflictError, InvalidInputError, LeaseLostError
 from service.store.clock import now
@@ -9,8 +9,8 @@ from service.store.jobs import get_row as get_job_row
 from service.store.leases import (
     Held,
     get_attempt_row,
-    give_up_trials,
     hold_job,
+    lose_attempts,
     renew_attempt,
 )
 from service.store.networks import add_networks
@@ -150,17 +150,8 @@ def _ended_before(tx: Writing, attempt_id: str, token: str, state: TrialState) -
 def _replace_unseen(tx: Writing, trial_id: str) -> None:
     # Only the job's holder starts attempts. Where it asks again and no process ever showed the
     # first token, the answer that carried it got lost; waiting for its lease would help nobody.
-    reason = "Its token was never used."
-    lost = move(
-        tx,
-        ATTEMPTS,
-        attempts.c.trial_id == trial_id,
-        attempts.c.seen_at.is_(None),
-        before=AttemptState.RUNNING,
-        after=AttemptState.LOST,
-        reason=reason,
-    )
-    give_up_trials(tx, [row.trial_id for row in lost], reason=reason)
+    is_unseen = and_(attempts.c.trial_id == trial_id, attempts.c.seen_at.is_(None))
+    lose_attempts(tx, is_unseen, reason="Its token was never used.")
 
 
 def _forget_progress(tx: Writing, trial_id: str) -> None:

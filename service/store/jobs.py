@@ -91,27 +91,6 @@ def cancel_job(tx: Writing, job_id: str) -> Job:
     return get_job(tx, job_id)
 
 
-def free_trials(tx: Writing, job_ids: Iterable[str], *, reason: str) -> None:
-    """Give up the attempts of jobs that lost their worker; their trials wait for another."""
-    ids = list(job_ids)
-    move(
-        tx,
-        ATTEMPTS,
-        attempts.c.job_id.in_(ids),
-        before=AttemptState.RUNNING,
-        after=AttemptState.LOST,
-        reason=reason,
-    )
-    move(
-        tx,
-        TRIALS,
-        trials.c.job_id.in_(ids),
-        before=TrialState.RUNNING,
-        after=TrialState.WAITING,
-        reason=reason,
-    )
-
-
 def cancel_trials(tx: Writing, job_ids: Iterable[str], *, reason: str) -> None:
     """Cancel all trials of jobs that have not ended, and end their attempts."""
     ids = list(job_ids)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Row, func, select, update
 from service.errors import InvalidInputError, LeaseLostError, NotFoundError
 from service.store.clock import now
 from service.store.ids import digest, new_token
-from service.store.jobs import cancel_trials, free_trials, get_job, get_row, lock_row
+from service.store.jobs import cancel_trials, get_job, get_row, lock_row
 from service.store.states import ATTEMPTS, JOBS, TRIALS, move
 from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Reading, Writing
@@ -93,7 +93,7 @@ def release_job(tx: Writing, job_id: str, token: str, end: JobEnd) -> Job:
             return get_job(tx, job_id)
         raise LeaseLostError("job", job_id)
     if after is JobState.QUEUED:
-        free_trials(tx, [job_id], reason="Its worker gave the job back.")
+        lose_attempts(tx, attempts.c.job_id == job_id, reason="Its worker gave the job back.")
     else:
         cancel_trials(tx, [job_id], reason=f"The job {after.value} before this trial ended.")
     return get_job(tx, job_id)
@@ -150,7 +150,7 @@ def expire_jobs(tx: Writing) -> list[str]:
     ids = list(tx.connection.execute(overdue).scalars())
     if not ids:
         return []
-    free_trials(tx, ids, reason="Its worker was silent for too long.")
+    lose_attempts(tx, attempts.c.job_id.in_(ids), reason="Its worker was silent for too long.")
     nobody: dict[str, Any] = {"worker": None, "token_digest": None, "lease_expires_at": None}
     cancelled = move(
         tx,
@@ -178,29 +178,24 @@ def expire_jobs(tx: Writing) -> list[str]:
 def expire_attempts(tx: Writing) -> list[str]:
     """Give up the processes that were silent for too long; their trials wait for another."""
     reason = "Its process was silent for too long."
+    return lose_attempts(tx, attempts.c.lease_expires_at < now(), reason=reason)
+
+
+def lose_attempts(tx: Writing, which: ColumnElement[bool], *, reason: str) -> list[str]:
+    """Give up running attempts and let their trials wait for others; returns the trials' ids."""
     lost = move(
+        tx, ATTEMPTS, which, before=AttemptState.RUNNING, after=AttemptState.LOST, reason=reason
+    )
+    trial_ids = [row.trial_id for row in lost]
+    move(
         tx,
-        ATTEMPTS,
-        attempts.c.lease_expires_at < now(),
-        before=AttemptState.RUNNING,
-        after=AttemptState.LOST,
+        TRIALS,
+        trials.c.id.in_(trial_ids),
+        before=TrialState.RUNNING,
+        after=TrialState.WAITING,
         reason=reason,
     )
-    return [row.id for row in give_up_trials(tx, [row.trial_id for row in lost], reason=reason)]
-
-
-def give_up_trials(tx: Writing, trial_ids: list[str], *, reason: str) -> list[Row[Any]]:
-    """Let running trials wait for another attempt."""
-    return list(
-        move(
-            tx,
-            TRIALS,
-            trials.c.id.in_(trial_ids),
-            before=TrialState.RUNNING,
-            after=TrialState.WAITING,
-            reason=reason,
-        )
-    )
+    return trial_ids
 
 
 def _is_holder(job_id: str, token: str) -> tuple[ColumnElement[bool], ...]:

@@ -141,11 +141,14 @@ def test_trials_that_failed_or_collapsed_do_not_disturb_the_search(
 ) -> None:
     spec = make_spec(methods=Methods(shrinknets=ShrinkNetsSearch(trials=15)))
     search = JobSearch(spec)
+    proposed: list[int] = []
     states = [TrialState.INFEASIBLE, TrialState.FAILED, TrialState.COMPLETE]
     while (request := search.propose()) is not None:
         state = states[request.number % 3]
         accuracy = None if state is TrialState.FAILED else 0.5
         search.tell(make_trial(request, state=state, validation_accuracy=accuracy))
+        proposed.append(request.number)
+    assert proposed == list(range(15))
 
 
 def test_seeds_are_the_same_everywhere_and_for_ever() -> None:
