@@ -76,6 +76,11 @@ def test_the_demo_shows_all_methods_and_leaves_nothing_running() -> None:
     assert our_processes() <= before
 
 
+def test_the_test_command_finds_the_tests() -> None:
+    command = block("bash", "scripts/test").strip()
+    assert "tests/core" in run([*command.split(), "--collect-only", "-q"], cwd=ROOT)
+
+
 def test_an_interrupted_demo_cancels_its_job_and_says_so(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [sys.executable, "examples/demo.py", "--data-dir", str(tmp_path)],
