@@ -18,6 +18,7 @@ from shrinknets_core.path import PathOptions, follow_path
 from shrinknets_core.rules import Proximal, Rule, Subgradient
 from shrinknets_core.saving import load_network, serialise
 from shrinknets_core.shrinking import train_shrinking
+from shrinknets_core.shrinker import Shrinker
 from shrinknets_core.training import TrainOptions
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Rows",
     "Rule",
     "ShrinkNetsCoreError",
+    "Shrinker",
     "Size",
     "Slice",
     "Split",

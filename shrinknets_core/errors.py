@@ -14,6 +14,46 @@ class UnknownDatasetError(ShrinkNetsCoreError):
         super().__init__(f"unknown data set {name!r}: expected one of {', '.join(known)}")
 
 
+class UnknownFamilyError(ShrinkNetsCoreError):
+    """There is no network family of this name."""
+
+    def __init__(
+        self, name: str, known: tuple[str, ...], *, unreadable: tuple[str, ...] = ()
+    ) -> None:
+        self.name = name
+        self.known = known
+        self.unreadable = unreadable
+        message = f"unknown network family {name!r}: expected one of {', '.join(known)}"
+        if unreadable:
+            message += f"; the entry points of {', '.join(unreadable)} can't be read: reinstall it"
+        super().__init__(message)
+
+
+class BrokenFamilyError(ShrinkNetsCoreError):
+    """An installed distribution announces a network family that can't be loaded."""
+
+    def __init__(self, name: str, *, distribution: str, reason: str) -> None:
+        self.name = name
+        self.distribution = distribution
+        self.reason = reason
+        super().__init__(
+            f"network family {name!r} of the installed distribution {distribution} can't be "
+            f"loaded: {reason}; mend or uninstall that distribution"
+        )
+
+
+class FamilyClashError(ShrinkNetsCoreError):
+    """One name stands for more than one network family."""
+
+    def __init__(self, name: str, owners: tuple[str, ...]) -> None:
+        self.name = name
+        self.owners = owners
+        super().__init__(
+            f"network family {name!r} is announced more than once, by {' and '.join(owners)}: "
+            "rename the entry point of one, or uninstall it"
+        )
+
+
 class OptionError(ShrinkNetsCoreError, ValueError):
     """An option is outside what it may be."""
 

@@ -1,5 +1,7 @@
 """Filter layers: one gate per feature, learnt with everything else."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -61,20 +63,27 @@ class Filter(nn.Module):
         return x * gate.view(-1, *(1,) * (x.dim() - 2)) if x.dim() > 2 else x * gate
 
     @torch.no_grad()
-    def kill(self, features: Tensor) -> None:
+    def kill(self, features: Tensor | Iterable[int]) -> None:
         """Mark features dead by hand, in place; features: indices (k,) or a mask (num_features,).
 
         Raises:
-            OptionError: nothing would be left alive.
+            OptionError: there is no such feature.
         """
-        alive = self.alive.clone()
-        alive[features] = 0
-        if not alive.any():
+        if not isinstance(features, Tensor):
+            features = torch.tensor(list(features), dtype=torch.int64)
+        features = features.to(self.alive.device)
+        if features.dtype == torch.bool:
+            fits = features.shape == self.alive.shape
+        else:
+            fits = bool(((features >= 0) & (features < self.num_features)).all())
+        if not fits:
             raise OptionError(
-                "features", expected="a choice that leaves one feature alive", got=features
+                "features",
+                expected=f"indices from 0 to {self.num_features - 1}, or a mask of that size",
+                got=features.tolist(),
             )
-        self.alive.copy_(alive)
-        self.theta.mul_(alive)
+        self.alive[features] = 0
+        self.theta.mul_(self.alive)
         self.protect()
 
     @torch.no_grad()

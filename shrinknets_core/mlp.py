@@ -1,7 +1,6 @@
 """The multi-layer perceptron, with filters (to be shrunk) and without (fixed, or finished)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -11,19 +10,9 @@ from torch import Tensor, nn
 from shrinknets_core.errors import OptionError
 from shrinknets_core.filters import Filter
 from shrinknets_core.groups import Group, Slice, WeightSlice
+from shrinknets_core.sizes import Size
 
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How large a network is when deployed: no gates, biases included.
-
-    Attributes:
-        parameters: weights and biases.
-        macs: multiply-accumulate operations for one example.
-    """
-
-    parameters: int
-    macs: int
+__all__ = ["MLP", "Size", "mlp_size"]
 
 
 class MLP(nn.Module):

@@ -1,0 +1,266 @@
+"""Gates in a plain module: hooks multiply what layers compute, or the tensors they compute with."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from shrinknets_core.feature_groups import Group, Slot
+from shrinknets_core.filters import Filter
+from shrinknets_core.flow.tracing import Trace, stored_tensors
+
+
+class Factor:
+    """The gates along one axis of a tensor, one for each of its entries."""
+
+    def __init__(self, filter_: Filter, index: Tensor) -> None:
+        self.filter = filter_
+        size = filter_.num_features
+        plain = len(index) == size and torch.equal(index, torch.arange(size))
+        # Entries without a feature look up the 1 that is put before the gates.
+        self.index = None if plain else (index + 1).to(filter_.theta.device)
+
+    def __call__(self) -> Tensor:
+        """Return the gates, (entries,)."""
+        gates = self.filter.theta.relu()
+        if self.index is None:
+            return gates
+        one = gates.new_ones(1)
+        if self.index.device != gates.device:
+            self.index = self.index.to(gates.device)
+        return torch.cat([one, gates]).index_select(0, self.index)
+
+
+def product(factors: Sequence[Factor]) -> Tensor:
+    """Multiply the gates of several filters along one axis."""
+    result = factors[0]()
+    for factor in factors[1:]:
+        result = result * factor()
+    return result
+
+
+@dataclass(eq=False)
+class Shadow:
+    """A stored tensor that its module sees multiplied by gates while a forward pass runs."""
+
+    owner: nn.Module
+    attribute: str
+    factors: dict[int, list[Factor]]
+
+    def scaled(self) -> Tensor:
+        """Return the tensor times its gates."""
+        tensor = getattr(self.owner, self.attribute)
+        for axis, factors in self.factors.items():
+            shape = [1] * tensor.dim()
+            shape[axis] = -1
+            tensor = tensor * product(factors).view(shape)
+        return tensor  # type: ignore[no-any-return]
+
+
+class ShadowGate:
+    """Puts shadows before a module's forward pass, and takes them away after it.
+
+    An attribute in a module's `__dict__` hides the parameter of that name: names, identities and
+    the state dict stay as they are.
+    """
+
+    def __init__(self, shadows: list[Shadow]) -> None:
+        self.shadows = shadows
+
+    def before(self, module: nn.Module, args: Any) -> None:
+        """Hide the tensors behind scaled ones."""
+        scaled = [shadow.scaled() for shadow in self.shadows]
+        for shadow, tensor in zip(self.shadows, scaled, strict=True):
+            shadow.owner.__dict__[shadow.attribute] = tensor
+            if isinstance(shadow.owner, nn.RNNBase):
+                _swap_flat_weight(shadow.owner, shadow.attribute, tensor)
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Show the tensors again."""
+        for shadow in self.shadows:
+            if shadow.owner.__dict__.pop(shadow.attribute, None) is not None and isinstance(
+                shadow.owner, nn.RNNBase
+            ):
+                stored = getattr(shadow.owner, shadow.attribute)
+                _swap_flat_weight(shadow.owner, shadow.attribute, stored)
+
+
+def _swap_flat_weight(module: nn.RNNBase, name: str, tensor: Tensor) -> None:
+    """Recurrent layers read their weights from a list of their own."""
+    position = module._flat_weights_names.index(name)
+    module.__dict__["_flat_weights"] = [
+        tensor if i == position else w for i, w in enumerate(module._flat_weights)
+    ]
+
+
+class OutputGate:
+    """Multiplies a linear layer's output: the same as its rows and bias, and cheaper."""
+
+    def __init__(self, factors: list[Factor]) -> None:
+        self.factors = factors
+
+    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return output * product(self.factors)
+
+
+class InputGate:
+    """Multiplies a linear layer's input: the same as its columns, and cheaper."""
+
+    def __init__(self, factors: list[Factor]) -> None:
+        self.factors = factors
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0] * product(self.factors), *args[1:])
+
+
+Factors = dict[tuple[str, int], list[Factor]]
+"""For each gated tensor and axis the gates along it."""
+
+
+class Gating:
+    """All hooks that gate one model.
+
+    Args:
+        model: what is gated.
+        groups: whose features.
+        windows: for each gated tensor the module whose forward pass sees all of its uses.
+    """
+
+    def __init__(self, model: nn.Module, groups: Iterable[Group], windows: dict[str, str]) -> None:
+        self._model = model
+        self._groups = list(groups)
+        self._windows = windows
+        self._handles: list[RemovableHandle] = []
+        self._homes: list[tuple[nn.Module, str]] = []
+        self._register()
+        self.install()
+
+    def _register(self) -> None:
+        """Make each filter a part of a layer that it gates, so that it moves and saves with it."""
+        for group in self._groups:
+            tensor = group.gated[0].tensor if group.gated else group.slots[0].tensor
+            path = tensor.rpartition(".")[0]
+            module = self._model.get_submodule(path)
+            if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ParameterList)):
+                module = self._model.get_submodule(self._windows.get(tensor, ""))
+            name = _free_name(module)
+            module.add_module(name, group.filter)
+            self._homes.append((module, name))
+
+    def factors(self) -> Factors:
+        """Return the gates along each gated axis."""
+        result: Factors = {}
+        for group in self._groups:
+            for slot in group.gated:
+                factor = Factor(group.filter, slot.index)
+                result.setdefault((slot.tensor, slot.axis), []).append(factor)
+        return result
+
+    def install(self) -> None:
+        """Put the hooks in place, after removing those that are there."""
+        self.remove_hooks()
+        shadows: dict[str, dict[str, dict[int, list[Factor]]]] = {}
+        factors = self.factors()
+        for name, layer in self._linears(factors).items():
+            rows = factors.pop((f"{name}.weight", 0), None)
+            factors.pop((f"{name}.bias", 0), None)
+            if rows is not None:
+                self._handles.append(layer.register_forward_hook(OutputGate(rows)))
+            columns = factors.pop((f"{name}.weight", 1), None)
+            if columns is not None:
+                self._handles.append(layer.register_forward_pre_hook(InputGate(columns)))
+        for (tensor, axis), found in factors.items():
+            window = shadows.setdefault(self._windows.get(tensor, ""), {})
+            window.setdefault(tensor, {})[axis] = found
+        for path, tensors in shadows.items():
+            self._shade(path, tensors)
+
+    def _shade(self, path: str, tensors: dict[str, dict[int, list[Factor]]]) -> None:
+        module = self._model.get_submodule(path)
+        parts = []
+        for name, factors in tensors.items():
+            owner, _, attribute = name.rpartition(".")
+            parts.append(Shadow(self._model.get_submodule(owner), attribute, factors))
+        gate = ShadowGate(parts)
+        self._handles.append(module.register_forward_pre_hook(gate.before))
+        self._handles.append(module.register_forward_hook(gate.after, always_call=True))
+
+    def _linears(self, factors: Factors) -> dict[str, nn.Linear]:
+        """Find linear layers whose gates can act on their input and output instead."""
+        result = {}
+        for name in {tensor.rpartition(".")[0] for tensor, _ in factors}:
+            layer = self._model.get_submodule(name)
+            if type(layer) is not nn.Linear or self._windows.get(f"{name}.weight") != name:
+                continue
+            rows = factors.get((f"{name}.weight", 0), [])
+            bias = factors.get((f"{name}.bias", 0), [])
+            if layer.bias is None or [id(f.filter) for f in rows] == [id(f.filter) for f in bias]:
+                result[name] = layer
+        return result
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Multiply all gates into the tensors, and leave the model without hooks and filters."""
+        tensors = stored_tensors(self._model)
+        scaled: dict[str, Tensor] = {}
+        for (name, axis), factors in self.factors().items():
+            tensor = scaled.get(name, tensors[name].data)
+            shape = [1] * tensor.dim()
+            shape[axis] = -1
+            scaled[name] = tensor * product(factors).view(shape).to(tensor)
+        for name, tensor in scaled.items():
+            tensors[name].data = tensor
+        self.remove_hooks()
+        for module, name in self._homes:
+            delattr(module, name)
+        self._homes.clear()
+
+    def remove_hooks(self) -> None:
+        """Stop gating."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+def find_windows(traces: Sequence[Trace], names: dict[int, str], model: nn.Module) -> dict[str, str]:
+    """Return for each stored tensor the innermost module whose forward pass holds all its uses.
+
+    names: the name that each tensor goes by, by identity.
+    """
+    tensors = stored_tensors(model)
+    stacks: dict[str, list[list[str]]] = {}
+    for trace in traces:
+        for node in trace.graph.nodes:
+            if node.op == "placeholder" and node.name in trace.stored:
+                name = names[id(tensors[trace.stored[node.name]])]
+                stacks.setdefault(name, []).extend(_stack(user) for user in node.users)
+    return {name: _common(found) for name, found in stacks.items()}
+
+
+def _stack(node: Any) -> list[str]:
+    stack = node.meta.get("nn_module_stack") or {}
+    return [path.partition("@")[0] for path, _ in stack.values()]
+
+
+def _common(stacks: list[list[str]]) -> str:
+    """Return the last module that all call stacks start with."""
+    common = ""
+    for level in zip(*stacks, strict=False):
+        if len(set(level)) > 1:
+            break
+        common = level[0]
+    return common
+
+
+def _free_name(module: nn.Module) -> str:
+    name, number = "filter", 1
+    while hasattr(module, name):
+        number += 1
+        name = f"filter_{number}"
+    return name
+
+
+__all__ = ["Factor", "Gating", "Slot", "find_windows", "product"]

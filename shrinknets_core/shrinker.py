@@ -1,0 +1,184 @@
+"""The Shrinker: puts gates on any module, and removes what dies."""
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from shrinknets_core.attributes import restate_sizes
+from shrinknets_core.feature_groups import Group, make_groups
+from shrinknets_core.flow.graph import FlowGraph, analyse, refreeze
+from shrinknets_core.flow.tracing import Inputs, stored_tensors
+from shrinknets_core.flow.verification import Misfit, find_misfit
+from shrinknets_core.gating import Gating, find_windows
+from shrinknets_core.surgery import Cuts, Operation, plan_optimizer
+
+MAX_ROUNDS = 12
+"""So often a module's code is tried on a shrunken copy, before all of its features are frozen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What one collection removed, by the name of the group."""
+
+    removed: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All features removed."""
+        return sum(self.removed.values())
+
+
+class Shrinker:
+    """Gates the features of any module, and removes those that die.
+
+    Args:
+        model: gets hooks and filters, in place; its outputs stay the same.
+        example_inputs: what to trace it with: a tensor, positional arguments or keyword arguments.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Inputs,
+        *,
+        where: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.model = model
+        self.refused: dict[str, str] = {}
+        self.failures: list[str] = []
+        self.groups: list[Group] = []
+        tensors = stored_tensors(model)
+        self._names = {id(tensor): name for name, tensor in reversed(tensors.items())}
+        self._tensors = {name: tensors[name] for name in reversed(list(self._names.values()))}
+        self._counts: dict[str, Tensor] = {}
+        try:
+            graph = analyse(model, example_inputs)
+        except Exception as error:  # noqa: BLE001  (a model that runs must not be stopped by us)
+            self.refused[""] = f"could not be traced: {error!r}"
+            return
+        self._build(graph, example_inputs, where)
+
+    def _build(
+        self, graph: FlowGraph, inputs: Inputs, where: Callable[[str], bool] | None
+    ) -> None:
+        shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
+        shapes.update({f"{path}#": torch.Size(v.shape) for path, v in graph.book.counts.items()})
+        graph.axes.update({f"{path}#": [v] for path, v in graph.book.counts.items()})
+        parameters = {n for n, t in self._tensors.items() if isinstance(t, nn.Parameter)}
+        for attempt in range(MAX_ROUNDS + 1):
+            self.groups = make_groups(graph, shapes, parameters)
+            misfit = self._try(graph, inputs)
+            if misfit is None:
+                break
+            everything = attempt >= MAX_ROUNDS - 1
+            graph = refreeze(graph, misfit.nodes, misfit.reason, everything=everything)
+        self.failures = [failure for flow in graph.flows for failure in flow.failures]
+        self.reasons = graph.units.reasons
+        if where is not None:
+            self.groups = [group for group in self.groups if where(group.name)]
+        self.groups = [group for group in self.groups if group.size > 1]
+        windows = find_windows(graph.traces, self._names, self.model)
+        for group in self.groups:
+            first = self._tensors[group.slots[0].tensor]
+            dtype = first.dtype if first.dtype.is_floating_point else torch.float32
+            group.filter.to(device=first.device, dtype=dtype)
+        self._gating = Gating(self.model, self.groups, windows)
+
+    def _try(self, graph: FlowGraph, inputs: Inputs) -> Misfit | None:
+        """Cut half of each group from a copy, and see whether the code follows."""
+        rng = random.Random(0)
+        dead: set[int] = set()
+        removed: dict[int, Tensor] = {}
+        for group in self.groups:
+            lost = torch.zeros(group.size, dtype=torch.bool)
+            lost[rng.sample(range(group.size), group.size // 2)] = True
+            removed[id(group)] = lost
+            for feature in torch.nonzero(lost).flatten().tolist():
+                dead |= group.members[feature]
+        if not dead:
+            return None
+        alive = torch.ones(graph.book.count, dtype=torch.bool)
+        alive[list(dead)] = False
+        shrunken = copy.deepcopy(self.model)
+        cuts, counts = _cuts(self.groups, removed)
+        tensors = stored_tensors(shrunken)
+        operation = Operation()
+        for name, cut in cuts.items():
+            operation.plan(tensors[name], cut)
+        operation.apply()
+        restate_sizes(shrunken, counts)
+        return find_misfit(graph, shrunken, inputs, alive)
+
+    def collect(self, *holders: torch.optim.Optimizer) -> Collected:
+        """Remove all dead features from the model and from the optimisers' state."""
+        removed: dict[int, Tensor] = {}
+        for group in self.groups:
+            lost = group.filter.alive == 0
+            if bool(lost.all()):
+                lost[int(group.filter.theta.argmax())] = False
+            removed[id(group)] = lost.cpu()
+        report = Collected(removed={g.name: int(removed[id(g)].sum()) for g in self.groups})
+        if report.total == 0:
+            return report
+        cuts, counts = _cuts(self.groups, removed)
+        operation = Operation()
+        for name, cut in cuts.items():
+            operation.plan(self._tensors[name], cut)
+        by_identity = {id(self._tensors[name]): cut for name, cut in cuts.items()}
+        for group in self.groups:
+            kept = torch.nonzero(~removed[id(group)]).flatten()
+            f = group.filter
+            for tensor in (f.theta, f.alive, f.feature_ids, f.floor, f.price):
+                operation.plan(tensor, {0: kept})
+                by_identity[id(tensor)] = {0: kept}
+        for holder in holders:
+            plan_optimizer(operation, holder, by_identity)
+        operation.apply()
+        restate_sizes(self.model, counts)
+        for group in self.groups:
+            group.renumber(removed[id(group)], cuts)
+        self._gating.install()
+        return report
+
+    def finish(self) -> nn.Module:
+        """Collect, fold the gates into the weights, and leave a plain module."""
+        if self.groups:
+            self.collect()
+            self._gating.fold()
+            self.groups = []
+        return self.model
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return all parameters but the gates."""
+        return [t for t in self._tensors.values() if isinstance(t, nn.Parameter)]
+
+
+def _cuts(
+    groups: Sequence[Group], removed: dict[int, Tensor]
+) -> tuple[dict[str, Cuts], dict[str, int]]:
+    """Work out what stays of each tensor's axes, and how many groups layers have left."""
+    gone: dict[tuple[str, int], Tensor] = {}
+    for group in groups:
+        lost = removed[id(group)]
+        if not bool(lost.any()):
+            continue
+        for slot in group.slots:
+            mask = lost[slot.index.clamp(min=0)] & (slot.index >= 0)
+            key = (slot.tensor, slot.axis)
+            gone[key] = gone[key] | mask if key in gone else mask
+    cuts: dict[str, Cuts] = {}
+    counts: dict[str, int] = {}
+    for (name, axis), mask in gone.items():
+        kept = torch.nonzero(~mask).flatten()
+        if name.endswith("#"):
+            counts[name[:-1]] = len(kept)
+        if len(kept) < len(mask):
+            cuts.setdefault(name, {})[axis] = kept
+    virtual = [name for name in cuts if name.endswith("#")]
+    for name in virtual:
+        del cuts[name]
+    return cuts, counts

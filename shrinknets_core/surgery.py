@@ -1,0 +1,116 @@
+"""Cutting: dead features leave a model's tensors and the optimisers' state, all or nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shrinknets_core.errors import OptionError
+
+Cuts = dict[int, Tensor]
+"""For each axis the int64 indices of what stays."""
+
+
+def cut(tensor: Tensor, cuts: Cuts) -> Tensor:
+    """Return the kept part, in one new tensor; the axis that loses most is cut first."""
+    for axis, indices in sorted(cuts.items(), key=lambda c: len(c[1]) / tensor.shape[c[0]]):
+        tensor = tensor.index_select(axis, indices.to(tensor.device))
+    return tensor
+
+
+def replace(tensor: Tensor, new: Tensor) -> None:
+    """Give a tensor other data and another shape, keeping its identity.
+
+    Autograd keeps the accumulator of a parameter, with its shape, while any old graph lives; it
+    drops it only where the data type changes, so the data go through another type.
+    """
+    other = torch.float64 if new.dtype != torch.float64 else torch.float32
+    if tensor.requires_grad and tensor.is_leaf:
+        tensor.data = torch.empty(0, dtype=other, device=new.device)
+    tensor.data = new
+
+
+class Operation:
+    """Everything that one collection is going to put in place; made first, applied at once."""
+
+    def __init__(self) -> None:
+        self._tensors: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self._entries: list[tuple[Any, Any, Any]] = []
+
+    def plan(self, tensor: Tensor, cuts: Cuts) -> None:
+        """Cut a tensor and its gradient."""
+        gradient = None if tensor.grad is None else cut(tensor.grad, cuts)
+        self._tensors.append((tensor, cut(tensor.data, cuts), gradient))
+
+    def plan_entry(self, holder: Any, key: Any, value: Any) -> None:
+        """Set an item of a dictionary or list."""
+        self._entries.append((holder, key, value))
+
+    def apply(self) -> None:
+        """Put everything in place."""
+        for tensor, new, gradient in self._tensors:
+            tensor.grad = None
+            replace(tensor, new)
+            tensor.grad = gradient
+        for holder, key, value in self._entries:
+            holder[key] = value
+
+
+def plan_optimizer(
+    operation: Operation, optimizer: torch.optim.Optimizer, cuts_of: dict[int, Cuts]
+) -> None:
+    """Cut all of an optimiser's state that has entries for what goes.
+
+    State of a parameter's own shape is cut alike; factored state has size 1 in some axes; flat
+    state (LBFGS) has an entry for each entry of all parameters. Other state is kept if it is a
+    number.
+
+    Raises:
+        OptionError: there is state that is none of these.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    total = sum(p.numel() for p in parameters)
+    keep: Tensor | None = None
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            tensors = value if isinstance(value, list) else [value]
+            if all(isinstance(t, Tensor) and t.shape == (total,) for t in tensors) and (
+                isinstance(optimizer, torch.optim.LBFGS) and tensors
+            ):
+                keep = _flat(parameters, cuts_of) if keep is None else keep
+                new = [t[keep.to(t.device)] for t in tensors]
+                operation.plan_entry(state, key, new if isinstance(value, list) else new[0])
+            elif isinstance(value, Tensor) and id(parameter) in cuts_of:
+                cuts = _cuts_of_state(optimizer, key, value, parameter, cuts_of[id(parameter)])
+                if cuts:
+                    operation.plan_entry(state, key, cut(value, cuts))
+
+
+def _cuts_of_state(
+    optimizer: torch.optim.Optimizer, key: str, value: Tensor, parameter: Tensor, cuts: Cuts
+) -> Cuts:
+    if value.numel() == 1:
+        return {}
+    sizes = zip(value.shape, parameter.shape, strict=False)
+    if value.dim() == parameter.dim() and all(n in {1, size} for n, size in sizes):
+        return {axis: c for axis, c in cuts.items() if value.shape[axis] == parameter.shape[axis]}
+    raise OptionError(
+        "optimizers",
+        expected="state with an entry for every entry of its parameter, or factored along axes",
+        got=f"{type(optimizer).__name__} with {key} of shape {tuple(value.shape)} for a parameter "
+        f"of shape {tuple(parameter.shape)}",
+    )
+
+
+def _flat(parameters: Sequence[Tensor], cuts_of: dict[int, Cuts]) -> Tensor:
+    """Return which entries of all parameters, one after the other, stay."""
+    masks = []
+    for parameter in parameters:
+        mask = torch.ones(parameter.shape, dtype=torch.bool)
+        for axis, indices in cuts_of.get(id(parameter), {}).items():
+            stays = torch.zeros(parameter.shape[axis], dtype=torch.bool)
+            stays[indices.cpu()] = True
+            mask &= stays.view([-1 if d == axis else 1 for d in range(parameter.dim())])
+        masks.append(mask.reshape(-1))
+    return torch.cat(masks)
