@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -45,19 +45,362 @@ TOGETHER = 2
 # Side of the image, then the architectures that take it.
 TIMM = {
     64: """
-        resnet18 resnet26t resnet50_gn resnetv2_18 resnetaa34d resnetblur18 resnetrs50 seresnet18
-        ecaresnet26t resnext26ts gcresnext26ts skresnet18 resnest14d res2net50_14w_8s bat_resnext26ts
-        legacy_seresnext26_32x4d densenet121 vgg11_bn mobilenetv1_100 mobilenetv2_035
-        mobilenetv3_small_050 mobilenetv4_conv_small_035 mobilenetv4_hybrid_medium_075
-        efficientnet_b0 efficientnet_b0_gn efficientnet_cc_b0_4e tf_efficientnetv2_b0
-        regnetx_002 regnety_002 regnetz_005 nf_regnet_b0 nf_resnet26 nfnet_l0 ghostnet_050
-        ghostnetv2_100 repghostnet_050 convnext_zepto_rms convnext_atto convnextv2_atto
-        convmixer_768_32 vit_tiny_patch16_224 vit_small_patch16_rope_224
-        vit_relpos_small_patch16_224 vit_xsmall_patch16_clip_224 deit_tiny_distilled_patch16_224
-        deit3_small_patch16_224 beit_base_patch16_224 eva02_tiny_patch14_224
-        swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 mixer_s32_224 gmixer_12_224
-        gmlp_ti16_224 resmlp_12_224 poolformer_s12 caformer_s18 coat_lite_tiny coatnet_pico_rw_224
-        cait_xxs24_224 xcit_nano_12_p16_224 pit_ti_224 levit_128s mobilevit_xxs mobilevitv2_050
-        edgenext_xx_small efficientformerv2_s0 maxvit_pico_rw_256 dpn48b dla34 hrnet_w18_small
+        beit_base_patch16_224 botnet26t_256 caformer_s18 cait_xxs24_224 coat_lite_tiny
+        coatnet_pico_rw_224 convit_tiny convmixer_768_32 convnext_atto convnext_zepto_rms
+        convnextv2_atto cs3darknet_s cspdarknet53 cspresnet50 csatv2 davit_tiny
+        deit3_small_patch16_224 deit_tiny_distilled_patch16_224 densenet121 dla34 dla46x_c dpn48b
+        ecaresnet26t edgenext_xx_small efficientformerv2_s0 efficientnet_b0 efficientnet_b0_gn
+        efficientnet_cc_b0_4e efficientvim_m1 efficientvit_b0 efficientvit_m0 ese_vovnet19b_slim_dw
+        eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 fbnetc_100 fbnetv3_b focalnet_tiny_srf
+        gcresnext26ts gcvit_xxtiny gernet_s ghostnet_050 ghostnetv2_100 gmixer_12_224 gmlp_ti16_224
+        hardcorenas_a hgnetv2_b0 hiera_tiny_224 hrnet_w18_small iformer_t inception_next_atto
+        lambda_resnet26t lcnet_035 legacy_seresnext26_32x4d levit_128s lowformer_b0 mambaout_femto
+        maxvit_pico_rw_256 mixer_s32_224 mixnet_s mnasnet_small mobilenetv1_100 mobilenetv2_035
+        mobilenetv3_small_050 mobilenetv4_conv_small_035 mobilenetv4_hybrid_medium_075 mobileone_s0
+        mobilevit_xxs mobilevitv2_050 mvitv2_tiny nasnetalarge nest_tiny nextvit_small nf_regnet_b0
+        nf_resnet26 nfnet_l0 pit_ti_224 pnasnet5large poolformer_s12 pvt_v2_b0 rdnet_tiny
+        regnetx_002 regnety_002 regnetz_005 repghostnet_050 repvgg_a0 repvit_m0_9 res2net50_14w_8s
+        resmlp_12_224 resnest14d resnet18 resnet26t resnet50_gn resnetaa34d resnetblur18
+        resnetv2_18 resnext26ts rexnet_100 selecsls42b sequencer2d_s shvit_s1 skresnet18
+        starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
+        tf_efficientnetv2_b0 tiny_vit_5m_224 tinynet_e tnt_s_patch16_224 tresnet_m
+        twins_pcpvt_small twins_svt_small vgg11_bn visformer_tiny vit_relpos_small_patch16_224
+        vit_small_patch16_rope_224 vit_tiny_patch16_224 vit_xsmall_patch16_clip_224 volo_d1_224
+        xception41 xcit_nano_12_p16_224
     """,
+    96: "inception_v3 inception_v4 inception_resnet_v2",
+    224: "efficientformer_l1",
+    240: "crossvit_tiny_240",
+    256: "halonet26t",
 }
+TORCHVISION = {
+    64: """
+        alexnet convnext_tiny deeplabv3_mobilenet_v3_large densenet121 efficientnet_b0
+        efficientnet_v2_s fcn_resnet50 googlenet lraspp_mobilenet_v3_large mnasnet0_5
+        mobilenet_v2 mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnet50
+        resnext50_32x4d shufflenet_v2_x0_5 squeezenet1_1 swin_t swin_v2_t vit_b_32
+        wide_resnet50_2
+    """,
+    96: "inception_v3",
+    224: "maxvit_t",
+}
+VIDEO = ("mc3_18", "r2plus1d_18", "r3d_18", "swin3d_t")
+# What makes a large or slow architecture smaller.
+OPTIONS = {
+    "beit_base_patch16_224": {"depth": 4},
+    "googlenet": {"init_weights": False},
+    "inception_v3": {"init_weights": False, "aux_logits": False},
+    "vit_b_32": {"image_size": 64},
+}
+
+
+def sides(table: dict[int, str]) -> dict[str, int]:
+    """Return the side of the image by the architecture's name."""
+    return {name: side for side, names in table.items() for name in names.split()}
+
+
+def names_of(suite: str) -> list[str]:
+    match suite:
+        case "hard":
+            return list(hard_modules.CATALOGUE)
+        case "timm":
+            return sorted(sides(TIMM))
+        case _:
+            return sorted([*sides(TORCHVISION), *VIDEO])
+
+
+def build(suite: str, name: str) -> tuple[nn.Module, Any]:
+    """Return a seeded model and inputs; raise KeyError if the suite has none of this name."""
+    if suite == "hard":
+        module = hard_modules.CATALOGUE[name]
+        return module.build(), module.inputs()
+    seed = crc32(name.encode())
+    torch.manual_seed(seed)
+    model = timm_model(name) if suite == "timm" else torchvision_model(name)
+    exactness.randomise(model, seed)
+    if suite == "torchvision" and name in VIDEO:
+        return model, torch.randn(2, 3, 4, 32, 32)
+    side = sides(TIMM if suite == "timm" else TORCHVISION)[name]
+    return model, torch.randn(2, 3, side, side)
+
+
+def timm_model(name: str) -> nn.Module:
+    import_torchvision()
+    timm = importlib.import_module("timm")
+    options = {"num_classes": CLASSES} | OPTIONS.get(name, {})
+    try:
+        return timm.create_model(name, img_size=sides(TIMM)[name], **options)
+    except TypeError:  # a convolutional network takes any size
+        return timm.create_model(name, **options)
+
+
+def torchvision_model(name: str) -> nn.Module:
+    models = import_torchvision().models
+    options = OPTIONS.get(name, {})
+    if name.startswith(("deeplabv3", "fcn", "lraspp")):
+        options = {"weights_backbone": None}
+    return models.get_model(name, weights=None, num_classes=CLASSES, **options)
+
+
+def import_torchvision() -> ModuleType:
+    """Import torchvision, even if its compiled operators don't load beside this torch."""
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:
+        for operator in ("nms", "qnms"):
+            schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            torch.library.define(f"torchvision::{operator}", schema)
+        return importlib.import_module("torchvision")
+
+
+class Peer:
+    """Torch-Pruning on a model in float64, and a twin of it with the removed features silenced."""
+
+    def __init__(self, model: nn.Module, inputs: Any, share: float, suite: str) -> None:
+        self.pruning = importlib.import_module("torch_pruning")
+        self.model, self.inputs, self.suite = model, inputs, suite
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False
+        self.twin = copy.deepcopy(model)
+        self.pruner = self.pruning.BasePruner(
+            model,
+            inputs,
+            importance=self.pruning.importance.RandomImportance(),
+            pruning_ratio=share,
+            ignored_layers=list(self.output_layers()),
+            num_heads=dict(self.heads()),
+            out_channel_groups=self.whole_attentions(),
+            output_transform=exactness.find_tensors,
+        )
+        self.left: dict[str, list[int]] = {}
+
+    def output_layers(self) -> Iterator[nn.Module]:
+        """Yield the layers whose features are outputs.
+
+        In the zoo these have as many features as there are classes. In hard modules they are those
+        whose group of features, pruned by one, changes the outputs' shapes.
+        """
+        for name, module in list(self.model.named_modules()):
+            width = getattr(module, "out_features", getattr(module, "out_channels", None))
+            if self.suite != "hard":
+                makes_output = width == CLASSES
+            else:
+                makes_output = width is not None and self.shapes_change(name)
+            if makes_output:
+                yield module
+
+    def shapes_change(self, name: str) -> bool:
+        model = copy.deepcopy(self.model)
+        before = exactness.find_tensors(exactness.call(model, self.inputs))
+        try:
+            graph = self.pruning.DependencyGraph().build_dependency(
+                model, self.inputs, output_transform=exactness.find_tensors
+            )
+            layer = model.get_submodule(name)
+            graph.get_pruning_group(
+                layer, graph.get_pruner_of_module(layer).prune_out_channels, idxs=[0]
+            ).prune()
+            after = exactness.find_tensors(exactness.call(model, self.inputs))
+        except Exception:  # noqa: BLE001 - a layer that can't be pruned is judged in the real run
+            return False
+        return [value.shape for value in before] != [value.shape for value in after]
+
+    def heads(self) -> Iterator[tuple[nn.Module, int]]:
+        for module in self.model.modules():
+            count = getattr(module, "num_heads", None)
+            if isinstance(count, int):
+                for name in ("qkv", "q", "k", "v", "query", "key", "value"):
+                    if isinstance(getattr(module, name, None), nn.Linear):
+                        yield getattr(module, name), count
+
+    def whole_attentions(self) -> dict[nn.Module, int]:
+        layers = [m for m in self.model.modules() if isinstance(m, nn.MultiheadAttention)]
+        return {layer: layer.num_heads for layer in layers}
+
+    def prune(self) -> int:
+        """Silence and prune group by group; return the number of features that went."""
+        removed = 0
+        graph = self.pruner.DG
+        names = {id(value): name for name, value in self.owners(self.model)}
+        twins = dict(self.owners(self.twin))
+        for group in self.pruner.step(interactive=True):
+            for item in group:
+                target = item.dep.target.module
+                if graph.is_out_channel_pruning_fn(item.dep.handler) and id(target) in names:
+                    name = names[id(target)]
+                    silence(twins[name], self.original(name, target, item.idxs))
+            removed += len(group[0].idxs)
+            group.prune()
+        self.refresh_attention()
+        return removed
+
+    @staticmethod
+    def owners(model: nn.Module) -> Iterator[tuple[str, Any]]:
+        yield from model.named_modules()
+        yield from model.named_parameters()
+
+    def original(self, name: str, target: Any, indices: list[int]) -> list[int]:
+        """Translate the pruned layer's indices to those before any pruning."""
+        width = self.pruner.DG.get_out_channels(target) if isinstance(target, nn.Module) else None
+        left = self.left.setdefault(name, list(range(width or target.numel())))
+        gone = [left[index] for index in indices if index < len(left)]
+        self.left[name] = [index for index in left if index not in set(gone)]
+        return gone
+
+    def refresh_attention(self) -> None:
+        """Tell attention layers their new width, as Torch-Pruning's examples do."""
+        for module in self.model.modules():
+            if isinstance(getattr(module, "qkv", None), nn.Linear) and hasattr(module, "num_heads"):
+                module.num_heads = self.pruner.num_heads[module.qkv]
+                module.attn_dim = module.qkv.out_features // 3
+                module.head_dim = module.attn_dim // module.num_heads
+
+
+@torch.no_grad()
+def silence(target: Any, indices: list[int]) -> None:
+    """Make these features zero at their source, in place: rows of weights, biases, norms."""
+    for value, axis, block in sources(target):
+        places = [
+            start + index for start in range(0, value.shape[axis], block) for index in indices
+        ]
+        value.index_fill_(axis, torch.tensor(places), 0)
+
+
+def sources(target: Any) -> list[tuple[Tensor, int, int]]:
+    """List the tensors that make a layer's features, the features' axis, and how often they come.
+
+    The last number is the distance after which the features repeat, as gates do in an LSTM.
+    """
+    match target:
+        case nn.Parameter():
+            axis = max(axis for axis, size in enumerate(target.shape) if size > 1)
+            return [(target, axis, target.shape[axis])]
+        case nn.LSTM():
+            return [(value, 0, target.hidden_size) for value in target.parameters()]
+        case nn.MultiheadAttention():
+            values = [value for value in target.parameters() if len(value) % target.embed_dim == 0]
+            return [(value, 0, target.embed_dim) for value in values]
+        case nn.PReLU():  # keeps zero at zero
+            return []
+    transposed = isinstance(target, nn.ConvTranspose1d | nn.ConvTranspose2d)
+    across = isinstance(target, nn.Embedding) or (transposed and target.groups == 1)
+    named = {key: getattr(target, key, None) for key in ("weight", "bias", "running_mean")}
+    found = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+    if "weight" in found:
+        found.pop("running_mean", None)
+    axes = {key: int(across and key == "weight") for key in found}
+    return [(value, axes[key], value.shape[axes[key]]) for key, value in found.items()]
+
+
+def judge_peer(
+    suite: str, name: str, model: nn.Module, inputs: Any, *, share: float, seed: int
+) -> Any:
+    """Return the peer's outcome, by the same comparison as ours."""
+    model.double()
+    inputs = exactness.to_float64(inputs)
+    before, removed = exactness.num_parameters(model), 0
+    status, error = exactness.Status.EXACT, ""
+    torch.manual_seed(seed)
+    try:
+        peer = Peer(model, inputs, share, suite)
+        removed = peer.prune()
+        expected = exactness.outputs_in_both_modes(peer.twin, inputs, seed)
+        got = exactness.outputs_in_both_modes(model, inputs, seed)
+        exactness.expect_equal(expected, got, "pruning")
+    except exactness.WrongError as caught:
+        status, error = exactness.Status.WRONG, str(caught)
+    except Exception as caught:  # noqa: BLE001 - whatever it raises is the finding
+        status, error = exactness.Status.RAISED, exactness.describe(caught)
+    if status is exactness.Status.EXACT and not removed:
+        status = exactness.Status.NOTHING_REMOVED
+    return exactness.Outcome(
+        name=name,
+        status=status,
+        error=error,
+        parameters_before=before,
+        parameters_after=exactness.num_parameters(model),
+    )
+
+
+def judge(options: argparse.Namespace) -> dict[str, Any]:
+    """Judge the one model that the options name, in this process."""
+    torch.set_num_threads(1)
+    suite, name = options.suite, options.judge
+    how = {"share": options.share, "seed": options.seed}
+    model, inputs = build(suite, name)
+    if options.peer:
+        return asdict(judge_peer(suite, name, model, inputs, **how))
+    return asdict(exactness.check_removal(model, inputs, name=name, **how))
+
+
+def judge_apart(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Judge a model in a process of its own and say so when that fails or takes too long."""
+    started = time.perf_counter()
+    command = [sys.executable, __file__, *sys.argv[1:], "--judge", name]
+    lost = {"name": name, "status": "raised", "parameters_before": 0, "parameters_after": 0}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=options.timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        outcome = lost | {"groups": 0, "error": f"took more than {options.timeout:.0f} s"}
+    else:
+        lines, errors = done.stdout.splitlines(), done.stderr.strip().splitlines() or ["?"]
+        crashed = lost | {"groups": 0, "error": f"exit {done.returncode}: {errors[-1]}"}
+        outcome = crashed if done.returncode else json.loads(lines[-1])
+    return outcome | {"seconds": round(time.perf_counter() - started, 1)}
+
+
+def line(outcome: dict[str, Any]) -> str:
+    before, after = outcome["parameters_before"], outcome["parameters_after"]
+    left = f"{100 * after / before:5.1f} %" if before else "    - %"
+    return (
+        f"{outcome['name']:<32} {outcome['status']:<16} {left} left  {outcome['groups']:4} groups "
+        f"{outcome['seconds']:6.1f} s  {outcome['error']}"
+    ).rstrip()
+
+
+def summary(outcomes: list[dict[str, Any]]) -> str:
+    counts = Counter(outcome["status"] for outcome in outcomes)
+    total = len(outcomes)
+    parts = [f"{count} {status} ({100 * count / total:.0f} %)" for status, count in counts.items()]
+    return f"{total} models: " + ", ".join(sorted(parts))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--suite", choices=("hard", "timm", "torchvision"), required=True)
+    parser.add_argument("--only", help="the one model to judge, or several with commas")
+    parser.add_argument("--share", type=float, default=0.3, help="of each group's units")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds per model")
+    parser.add_argument("--peer", action="store_true", help="judge Torch-Pruning instead")
+    parser.add_argument("--json", type=Path, help="where to write the outcomes")
+    parser.add_argument("--judge", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    if options.judge:
+        print(json.dumps(judge(options)))
+        return
+    names = options.only.split(",") if options.only else names_of(options.suite)
+    unknown = set(names) - set(names_of(options.suite))
+    if unknown:
+        sys.exit(f"the suite {options.suite} has no {', '.join(sorted(unknown))}")
+    outcomes = []
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        for outcome in pool.map(partial(judge_apart, options), names):
+            print(line(outcome), flush=True)
+            outcomes.append(outcome)
+    print(summary(outcomes))
+    if options.json:
+        options.json.write_text(json.dumps(outcomes, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,23 +8,40 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 
-def restate_sizes(model: nn.Module, counts: Mapping[str, int]) -> None:
+Notes = list[tuple[nn.Module, str, Any]]
+"""Values of modules' attributes."""
+
+
+def restate_sizes(model: nn.Module, counts: Mapping[str, int]) -> Notes:
     """Let each layer's attributes tell the sizes of its tensors, in place.
 
     counts: for layers that work in groups, by name, the groups that are left.
+
+    Returns what the attributes were.
     """
+    before: Notes = []
     for name, module in model.named_modules(remove_duplicate=False):
         for attribute, value in _sizes(module, counts.get(name)):
+            before.append((module, attribute, getattr(module, attribute)))
             setattr(module, attribute, value)
+    return before
+
+
+def put_back(notes: Notes) -> None:
+    """Give attributes back the values that they had."""
+    for module, attribute, value in reversed(notes):
+        setattr(module, attribute, value)
 
 
 def _sizes(module: nn.Module, groups: int | None) -> list[tuple[str, Any]]:
-    weight = getattr(module, "weight", None)
+    # Not `module.weight`: a parametrised weight is computed when it is read.
+    weight = module._parameters.get("weight")
     shape = tuple(weight.shape) if isinstance(weight, Tensor) else ()
     if isinstance(module, nn.Linear) and len(shape) == 2:
         return [("out_features", shape[0]), ("in_features", shape[1])]
-    if isinstance(module, _ConvNd) and len(shape) > 2:
-        return _convolution_sizes(module, shape, module.groups if groups is None else groups)
+    if isinstance(module, _ConvNd):
+        groups = module.groups if groups is None else groups
+        return _convolution_sizes(module, shape, groups) if shape else [("groups", groups)]
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and len(shape) == 2:
         return [("embedding_dim", shape[1])]
     if isinstance(module, _NormBase):

@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from shrinknets_core.feature_groups import Group, Slot
 from shrinknets_core.filters import Filter
+from shrinknets_core.flow.graph import first_names
 from shrinknets_core.flow.tracing import Trace, stored_tensors
 
 
@@ -133,6 +134,7 @@ class Gating:
         self._model = model
         self._groups = list(groups)
         self._windows = windows
+        self._aliases = _aliases(model)
         self._handles: list[RemovableHandle] = []
         self._homes: list[tuple[nn.Module, str]] = []
         self._register()
@@ -182,10 +184,11 @@ class Gating:
         module = self._model.get_submodule(path)
         parts = []
         for name, factors in tensors.items():
-            owner, _, attribute = name.rpartition(".")
-            parts.append(Shadow(self._model.get_submodule(owner), attribute, factors))
+            for alias in self._aliases[name]:
+                owner, _, attribute = alias.rpartition(".")
+                parts.append(Shadow(self._model.get_submodule(owner), attribute, factors))
         gate = ShadowGate(parts)
-        self._handles.append(module.register_forward_pre_hook(gate.before))
+        self._handles.append(module.register_forward_pre_hook(gate.before, prepend=True))
         self._handles.append(module.register_forward_hook(gate.after, always_call=True))
 
     def _linears(self, factors: Factors) -> dict[str, nn.Linear]:
@@ -225,19 +228,29 @@ class Gating:
         self._handles.clear()
 
 
-def find_windows(traces: Sequence[Trace], names: dict[int, str], model: nn.Module) -> dict[str, str]:
-    """Return for each stored tensor the innermost module whose forward pass holds all its uses.
-
-    names: the name that each tensor goes by, by identity.
-    """
+def _aliases(model: nn.Module) -> dict[str, list[str]]:
+    """Return all names of each tensor, by its first one."""
     tensors = stored_tensors(model)
+    names = first_names(tensors)
+    result: dict[str, list[str]] = {}
+    for name, tensor in tensors.items():
+        result.setdefault(names[id(tensor)], []).append(name)
+    return result
+
+
+def find_windows(traces: Sequence[Trace]) -> dict[str, str]:
+    """Return for each stored tensor the innermost module during whose forward pass it is read.
+
+    That is the last one that all uses are called through and that owns the tensor, directly or not:
+    a module may read its own tensors and hand them on.
+    """
     stacks: dict[str, list[list[str]]] = {}
     for trace in traces:
         for node in trace.graph.nodes:
             if node.op == "placeholder" and node.name in trace.stored:
-                name = names[id(tensors[trace.stored[node.name]])]
-                stacks.setdefault(name, []).extend(_stack(user) for user in node.users)
-    return {name: _common(found) for name, found in stacks.items()}
+                uses = stacks.setdefault(trace.stored[node.name], [])
+                uses.extend(_stack(user) for user in node.users)
+    return {name: _window(name, found) for name, found in stacks.items()}
 
 
 def _stack(node: Any) -> list[str]:
@@ -245,14 +258,14 @@ def _stack(node: Any) -> list[str]:
     return [path.partition("@")[0] for path, _ in stack.values()]
 
 
-def _common(stacks: list[list[str]]) -> str:
-    """Return the last module that all call stacks start with."""
-    common = ""
+def _window(name: str, stacks: list[list[str]]) -> str:
+    window = ""
     for level in zip(*stacks, strict=False):
         if len(set(level)) > 1:
             break
-        common = level[0]
-    return common
+        if name.startswith(f"{level[0]}."):
+            window = level[0]
+    return window
 
 
 def _free_name(module: nn.Module) -> str:

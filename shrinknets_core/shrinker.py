@@ -1,6 +1,5 @@
 """The Shrinker: puts gates on any module, and removes what dies."""
 
-import copy
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from shrinknets_core.attributes import restate_sizes
+from shrinknets_core.attributes import put_back, restate_sizes
 from shrinknets_core.feature_groups import Group, make_groups
-from shrinknets_core.flow.graph import FlowGraph, analyse, refreeze
+from shrinknets_core.flow.graph import FlowGraph, analyse, first_names, refreeze
 from shrinknets_core.flow.tracing import Inputs, stored_tensors
 from shrinknets_core.flow.verification import Misfit, find_misfit
 from shrinknets_core.gating import Gating, find_windows
 from shrinknets_core.surgery import Cuts, Operation, plan_optimizer
 
 MAX_ROUNDS = 12
-"""So often a module's code is tried on a shrunken copy, before all of its features are frozen."""
+"""So often a module's code is tried with shrunken tensors, before all of its features are frozen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +51,8 @@ class Shrinker:
         self.failures: list[str] = []
         self.groups: list[Group] = []
         tensors = stored_tensors(model)
-        self._names = {id(tensor): name for name, tensor in reversed(tensors.items())}
-        self._tensors = {name: tensors[name] for name in reversed(list(self._names.values()))}
+        names = set(first_names(tensors).values())
+        self._tensors = {name: tensor for name, tensor in tensors.items() if name in names}
         self._counts: dict[str, Tensor] = {}
         try:
             graph = analyse(model, example_inputs)
@@ -77,11 +76,11 @@ class Shrinker:
             everything = attempt >= MAX_ROUNDS - 1
             graph = refreeze(graph, misfit.nodes, misfit.reason, everything=everything)
         self.failures = [failure for flow in graph.flows for failure in flow.failures]
-        self.reasons = graph.units.reasons
+        self.graph = graph
         if where is not None:
             self.groups = [group for group in self.groups if where(group.name)]
         self.groups = [group for group in self.groups if group.size > 1]
-        windows = find_windows(graph.traces, self._names, self.model)
+        windows = find_windows(graph.traces)
         for group in self.groups:
             first = self._tensors[group.slots[0].tensor]
             dtype = first.dtype if first.dtype.is_floating_point else torch.float32
@@ -89,7 +88,7 @@ class Shrinker:
         self._gating = Gating(self.model, self.groups, windows)
 
     def _try(self, graph: FlowGraph, inputs: Inputs) -> Misfit | None:
-        """Cut half of each group from a copy, and see whether the code follows."""
+        """Cut half of each group for a moment, and see whether the code follows."""
         rng = random.Random(0)
         dead: set[int] = set()
         removed: dict[int, Tensor] = {}
@@ -103,15 +102,17 @@ class Shrinker:
             return None
         alive = torch.ones(graph.book.count, dtype=torch.bool)
         alive[list(dead)] = False
-        shrunken = copy.deepcopy(self.model)
         cuts, counts = _cuts(self.groups, removed)
-        tensors = stored_tensors(shrunken)
         operation = Operation()
         for name, cut in cuts.items():
-            operation.plan(tensors[name], cut)
+            operation.plan(self._tensors[name], cut)
         operation.apply()
-        restate_sizes(shrunken, counts)
-        return find_misfit(graph, shrunken, inputs, alive)
+        notes = restate_sizes(self.model, counts)
+        try:
+            return find_misfit(graph, self.model, inputs, alive)
+        finally:
+            put_back(notes)
+            operation.undo()
 
     def collect(self, *holders: torch.optim.Optimizer) -> Collected:
         """Remove all dead features from the model and from the optimisers' state."""

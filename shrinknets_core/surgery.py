@@ -37,6 +37,7 @@ class Operation:
     def __init__(self) -> None:
         self._tensors: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self._entries: list[tuple[Any, Any, Any]] = []
+        self._before: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def plan(self, tensor: Tensor, cuts: Cuts) -> None:
         """Cut a tensor and its gradient."""
@@ -49,12 +50,21 @@ class Operation:
 
     def apply(self) -> None:
         """Put everything in place."""
-        for tensor, new, gradient in self._tensors:
+        self._before = [(tensor, tensor.data, tensor.grad) for tensor, _, _ in self._tensors]
+        self._put(self._tensors)
+        for holder, key, value in self._entries:
+            holder[key] = value
+
+
+    def undo(self) -> None:
+        """Give the tensors back what they had; entries stay."""
+        self._put(self._before)
+
+    def _put(self, tensors: list[tuple[Tensor, Tensor, Tensor | None]]) -> None:
+        for tensor, new, gradient in tensors:
             tensor.grad = None
             replace(tensor, new)
             tensor.grad = gradient
-        for holder, key, value in self._entries:
-            holder[key] = value
 
 
 def plan_optimizer(

@@ -96,6 +96,23 @@ def copy(flow: Flow, target: Value, source: Value, *_: Any) -> Value:
     return Value(shape=flow.shape, axes=axes)
 
 
+@rule("index_put", "masked_scatter", "_index_put_impl")
+def index_put(flow: Flow, target: Value, indices: Sequence[Value | None], value: Value,
+              *_: Any) -> Value:  # fmt: skip
+    """Overwrite entries: where a mask of the tensor's own shape tells which, side by side."""
+    mask = indices[0] if isinstance(indices, (list, tuple)) and len(indices) == 1 else None
+    if mask is None or mask.shape != target.shape or value.axes:
+        flow.freeze_all(target, "entries are overwritten by their positions")
+        for part in [value, *(i for i in (indices or ()) if isinstance(i, Value))]:
+            flow.freeze_all(part, "entries are overwritten by their positions")
+        return Value(shape=target.shape)
+    axes = {}
+    for d in range(len(target.shape)):
+        if (axis := flow.tie([(target, d), (mask, d)])) is not None:
+            axes[d] = Axis(labels=axis.labels)
+    return Value(shape=target.shape, axes=axes)
+
+
 @rule("prelu")
 def prelu(flow: Flow, value: Value, weight: Value) -> Value:
     """Tie a slope per channel to its channel."""

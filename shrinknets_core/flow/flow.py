@@ -174,9 +174,9 @@ class Flow:
         if not isinstance(fake, Tensor):
             return None
         shape = tuple(int(size) for size in fake.shape)
-        if node.name in trace.constants:
-            return Value(shape=shape, known=_small(trace.constants[node.name]))
         name = trace.stored.get(node.name)
+        if name is None and node.name in trace.constants:
+            return Value(shape=shape, known=_small(trace.constants[node.name]))
         if name is None:
             return Value(shape=shape)
         if name not in self.axes:
@@ -248,7 +248,7 @@ class Flow:
             return None
         if torch.Size(self.shape).numel() > MAX_KNOWN or _is_random(node):
             return None
-        if schema_name(node, keep_underscore=True).endswith("_"):
+        if getattr(node.target, "_schema", None) is None or node.target._schema.is_mutable:  # type: ignore[union-attr]
             return None
         args, kwargs = tree_map(
             lambda v: v.known if isinstance(v, Value) else v,

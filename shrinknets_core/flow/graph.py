@@ -48,6 +48,9 @@ def analyse(model: nn.Module, inputs: Inputs) -> FlowGraph:
 def follow(model: nn.Module, traces: list[Trace]) -> FlowGraph:
     """Follow the features through given traces."""
     stored = stored_tensors(model)
+    names = first_names(stored)
+    for one in traces:
+        one.stored.update({key: names[id(stored[name])] for key, name in one.stored.items()})
     book = LabelBook()
     axes = _shared_axes(stored, book)
     flows = []
@@ -73,6 +76,11 @@ def refreeze(
     return dataclasses.replace(graph, units=units)
 
 
+def first_names(stored: dict[str, Tensor]) -> dict[int, str]:
+    """Return the first name of each tensor, by identity: tied tensors have several."""
+    return {id(tensor): name for name, tensor in reversed(stored.items())}
+
+
 def _shared_axes(stored: dict[str, Tensor], book: LabelBook) -> dict[str, list[Tensor | None]]:
     """Give each tensor's axes labels; names of the same tensor share them."""
     by_identity: dict[int, list[Tensor | None]] = {}
@@ -84,4 +92,4 @@ def _shared_axes(stored: dict[str, Tensor], book: LabelBook) -> dict[str, list[T
     return result
 
 
-__all__ = ["FlowGraph", "analyse", "follow", "refreeze"]
+__all__ = ["FlowGraph", "analyse", "first_names", "follow", "refreeze"]

@@ -32,9 +32,20 @@ def reshape(flow: Flow, value: Value, *_: Any, **__: Any) -> Value:
     return flow.settle(flow.shape, layers)
 
 
+@rule("expand", "broadcast_to")
+def expand(flow: Flow, value: Value, *_: Any, **__: Any) -> Value:
+    """Stretch axes of size 1, which then follow the features that they meet, if the code does."""
+    shift = len(flow.shape) - len(value.shape)
+    axes = {d + shift: axis for d, axis in value.axes.items()}
+    for d, size in enumerate(flow.shape):
+        if size > 1 and (d < shift or value.shape[d - shift] == 1):
+            axes[d] = Axis(labels=flow.book.fresh(size))
+    return Value(shape=flow.shape, axes=axes)
+
+
 @rule(
     "permute", "transpose", "swapaxes", "swapdims", "movedim",
-    "moveaxis", "t", "numpy_T", "mT", "adjoint", "unsqueeze", "squeeze", "expand", "broadcast_to",
+    "moveaxis", "t", "numpy_T", "mT", "adjoint", "unsqueeze", "squeeze",
     "select", "slice", "narrow", "flip", "fliplr", "flipud",
     "roll", "repeat", "repeat_interleave", "tile", "pixel_shuffle", "pixel_unshuffle",
     "channel_shuffle", "native_channel_shuffle", "unfold", "diagonal", "rot90", "atleast_1d",

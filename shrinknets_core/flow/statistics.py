@@ -130,6 +130,70 @@ def spatial(flow: Flow, x: Value, *_: Any, **__: Any) -> Any:
     return results[0] if len(results) == 1 else results
 
 
+@rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
+      "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "fft_fftshift",
+      "fft_ifftshift", "stft")  # fmt: skip
+def fourier(flow: Flow, x: Value, size: Any = None, dim: Any = None, *_: Any) -> Value:
+    """Transform axes; features along the others pass, and zeros stay zero."""
+    name = schema_name(flow.node)
+    if "shift" in name:
+        dim = size
+    if dim is None:
+        count = 2 if name.endswith("2") else 1
+        dim = list(range(-count, 0)) if name[-1] in "2t" else list(range(len(x.shape)))
+    dims = [dim] if isinstance(dim, int) else list(dim)
+    for d in dims:
+        flow.freeze(x.axis(d), TOGETHER)
+    return Value(shape=flow.shape, axes=x.without(dims).axes)
+
+
+@rule("view_as_complex", "view_as_real")
+def complex_view(flow: Flow, x: Value) -> Value:
+    """Take the last axis, of size 2, for real and imaginary parts, or make it."""
+    if schema_name(flow.node) == "view_as_complex":
+        flow.freeze(x.axis(-1), TOGETHER)
+        return Value(shape=flow.shape, axes=x.without([-1]).axes)
+    return Value(shape=flow.shape, axes=x.axes)
+
+
+@rule("index_add", "index_copy")
+def index_add(flow: Flow, x: Value, dim: int, _: Value, source: Value, **__: Any) -> Value:
+    """Add rows to places that the data name."""
+    dim %= len(x.shape)
+    for part in (x, source):
+        flow.freeze(part.axes.get(dim), "places that the data name")
+    axes: dict[int, Axis] = {}
+    for d in range(len(x.shape)):
+        if d != dim and (axis := flow.tie([(x, d), (source, d)])) is not None:
+            zeros = [v.axes[d].zeroed_by if d in v.axes else None for v in (x, source)]
+            axes[d] = Axis(labels=axis.labels, zeroed_by=union(zeros))
+    return Value(shape=flow.shape, axes=axes)
+
+
+@rule("scatter_add", "scatter", "scatter_reduce")
+def scatter(flow: Flow, x: Value, dim: int, index: Value, source: Any, *_: Any, **__: Any) -> Value:
+    """Add entries to places that the data name."""
+    dim %= len(x.shape)
+    parts = [v for v in (x, index, source) if isinstance(v, Value)]
+    for part in parts:
+        flow.freeze(part.axis(dim), "places that the data name")
+    axes: dict[int, Axis] = {}
+    for d in range(len(x.shape)):
+        if d != dim and (axis := flow.tie((v, d) for v in parts)) is not None:
+            zeros = [v.axes[d].zeroed_by if d in v.axes else None for v in parts if v is not index]
+            axes[d] = Axis(labels=axis.labels, zeroed_by=union(zeros))
+    return Value(shape=flow.shape, axes=axes)
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def unpool(flow: Flow, x: Value, indices: Value, *_: Any) -> Any:
+    """Put entries back where a pooling took them from."""
+    count = 3 if "3d" in schema_name(flow.node) else 2
+    for d in range(len(x.shape) - count):
+        flow.tie([(x, d), (indices, d)])
+    return spatial(flow, x)
+
+
 @rule("embedding")
 def embedding(flow: Flow, weight: Value, indices: Value, *_: Any, **__: Any) -> Value:
     """Pick rows by the data; the columns are features."""

@@ -1,14 +1,16 @@
 """Traces: the operations that a module runs, in evaluation and in training."""
 
 import contextlib
-import copy
+import functools
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 Inputs = Tensor | tuple[object, ...] | Mapping[str, object]
 """Example inputs: one tensor, the positional arguments, or the keyword arguments."""
@@ -49,21 +51,81 @@ def trace(model: nn.Module, inputs: Inputs, *, training: bool) -> Trace:
         Exception: whatever the model or the tracer raises.
     """
     args, kwargs = arguments(inputs)
-    modes = {module: module.training for module in model.modules()}
-    rng = torch.get_rng_state()
-    try:
+    with preserved(model), _quiet(), torch.enable_grad():
         model.train(training)
-        with _quiet(), torch.enable_grad():
+        with _plain_outputs(model), _no_cumulative_average(model):
             program = torch.export.export(model, args, kwargs, strict=False)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        torch.set_rng_state(rng)
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     lifted = signature.inputs_to_lifted_tensor_constants
     constants = {key: program.constants[name] for key, name in lifted.items()}
-    return Trace(graph=program.graph, stored=stored, constants=copy.copy(constants))
+    held = {id(tensor): name for name, tensor in stored_tensors(model).items()}
+    stored.update({key: held[id(t)] for key, t in constants.items() if id(t) in held})
+    return Trace(graph=program.graph, stored=stored, constants=constants)
+
+
+@contextlib.contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """Give a model back its modes and buffers at the end, and torch its random state."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    values = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for module, own in buffers:
+            module._buffers.update(own)
+        with torch.no_grad():
+            for buffer, value in values:
+                buffer.data = value
+
+
+@contextlib.contextmanager
+def _plain_outputs(model: nn.Module) -> Iterator[None]:
+    """Let a model return its output tensors as a tuple, whatever kind of object holds them."""
+    own = model.__dict__.get("forward")
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def plain(*args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        return tuple(find_tensors(forward(*args, **kwargs)))
+
+    model.__dict__["forward"] = plain
+    try:
+        yield
+    finally:
+        del model.__dict__["forward"]
+        if own is not None:
+            model.__dict__["forward"] = own
+
+
+def find_tensors(value: Any) -> list[Tensor]:
+    """Return all tensors in nested containers, dataclasses and other objects, in their order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        parts: Iterable[Any] = value.values()
+    elif isinstance(value, (list, tuple, set)):
+        parts = value
+    else:
+        parts = vars(value).values() if hasattr(value, "__dict__") else ()
+    return [tensor for part in parts for tensor in find_tensors(part)]
+
+
+@contextlib.contextmanager
+def _no_cumulative_average(model: nn.Module) -> Iterator[None]:
+    """Give norms that average over all batches a momentum, as their count can't be traced."""
+    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.momentum is None]
+    try:
+        for norm in norms:
+            norm.momentum = 0.1
+        yield
+    finally:
+        for norm in norms:
+            norm.momentum = None
 
 
 @contextlib.contextmanager
@@ -80,11 +142,19 @@ def _quiet() -> Iterator[None]:
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return all parameters and buffers by name; a tensor with two names comes under both."""
-    return {
+    """Return all parameters, buffers and other tensors that a model's modules hold, by name.
+
+    A tensor with two names comes under both. Tensors that autograd computed are left out.
+    """
+    result = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
     }
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and value.is_leaf:
+                result.setdefault(f"{path}.{name}" if path else name, value)
+    return result
 
 
 def module_path(node: fx.Node) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import gc
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
@@ -97,11 +97,12 @@ class _Trial:
         optimizer.step()
         self.forget_graph()
         owners = dict(self.model.named_parameters())
+        learns = {name for name, parameter in owners.items() if parameter.requires_grad}
 
         report = shrinker.collect(optimizer)
         self.num_removed = sum(report.removed.values())
         expect_equal(killed, self.outputs(), "collect()")
-        self.expect_identity(owners)
+        self.expect_identity(owners, learns)
         self.expect_gradients(had_gradient)
         expect_states(optimizer)
         optimizer.step()
@@ -138,10 +139,14 @@ class _Trial:
         self.model.zero_grad(set_to_none=True)
         gc.collect()
 
-    def expect_identity(self, owners: Mapping[str, nn.Parameter]) -> None:
+    def expect_identity(self, owners: Mapping[str, nn.Parameter], learns: Set[str]) -> None:
         for name, parameter in self.model.named_parameters():
-            if name in owners and owners[name] is not parameter:
+            if name not in owners:
+                continue
+            if owners[name] is not parameter:
                 raise WrongError(f"collect() replaced the parameter {name}")
+            if parameter.requires_grad is not (name in learns):
+                raise WrongError(f"collect() changed requires_grad of {name}")
 
     def expect_gradients(self, had_gradient: Mapping[int, torch.Size]) -> None:
         shapes = self.gradients()
