@@ -15,7 +15,6 @@ Longer than other scripts because of the lists of architectures.
 """
 
 import argparse
-import copy
 import importlib
 import json
 import subprocess
@@ -82,14 +81,16 @@ TORCHVISION = {
         wide_resnet50_2
     """,
     96: "inception_v3",
-    224: "maxvit_t",
 }
 VIDEO = ("mc3_18", "r2plus1d_18", "r3d_18", "swin3d_t")
 # What makes a large or slow architecture smaller.
-OPTIONS = {
-    "beit_base_patch16_224": {"depth": 4},
+TIMM_OPTIONS = {"beit_base_patch16_224": {"depth": 4}}
+TORCHVISION_OPTIONS = {
+    "deeplabv3_mobilenet_v3_large": {"weights_backbone": None},
+    "fcn_resnet50": {"weights_backbone": None},
     "googlenet": {"init_weights": False},
     "inception_v3": {"init_weights": False, "aux_logits": False},
+    "lraspp_mobilenet_v3_large": {"weights_backbone": None},
     "vit_b_32": {"image_size": 64},
 }
 
@@ -127,7 +128,7 @@ def build(suite: str, name: str) -> tuple[nn.Module, Any]:
 def timm_model(name: str) -> nn.Module:
     import_torchvision()
     timm = importlib.import_module("timm")
-    options = {"num_classes": CLASSES} | OPTIONS.get(name, {})
+    options = {"num_classes": CLASSES} | TIMM_OPTIONS.get(name, {})
     try:
         return timm.create_model(name, img_size=sides(TIMM)[name], **options)
     except TypeError:  # a convolutional network takes any size
@@ -136,9 +137,7 @@ def timm_model(name: str) -> nn.Module:
 
 def torchvision_model(name: str) -> nn.Module:
     models = import_torchvision().models
-    options = OPTIONS.get(name, {})
-    if name.startswith(("deeplabv3", "fcn", "lraspp")):
-        options = {"weights_backbone": None}
+    options = TORCHVISION_OPTIONS.get(name, {})
     return models.get_model(name, weights=None, num_classes=CLASSES, **options)
 
 
@@ -154,26 +153,36 @@ def import_torchvision() -> ModuleType:
 
 
 class Peer:
-    """Torch-Pruning on a model in float64, and a twin of it with the removed features silenced."""
+    """Torch-Pruning on a model, and a twin of that with the removed features silenced."""
 
-    def __init__(self, model: nn.Module, inputs: Any, share: float, suite: str) -> None:
+    def __init__(self, suite: str, name: str, share: float) -> None:
         self.pruning = importlib.import_module("torch_pruning")
-        self.model, self.inputs, self.suite = model, inputs, suite
+        self.suite, self.name = suite, name
+        self.model, self.twin = self.fresh(), self.fresh()
+        self.inputs = exactness.to_float64(build(suite, name)[1])
+        self.left: dict[str, list[int]] = {}
+        self.share = share
+
+    def fresh(self) -> nn.Module:
+        """Build the model in evaluation mode, its attention written out."""
+        model = build(self.suite, self.name)[0].double().eval()
         for module in model.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False
-        self.twin = copy.deepcopy(model)
+        return model
+
+    def prepare(self) -> None:
+        """Trace the model."""
         self.pruner = self.pruning.BasePruner(
-            model,
-            inputs,
+            self.model,
+            self.inputs,
             importance=self.pruning.importance.RandomImportance(),
-            pruning_ratio=share,
+            pruning_ratio=self.share,
             ignored_layers=list(self.output_layers()),
             num_heads=dict(self.heads()),
             out_channel_groups=self.whole_attentions(),
             output_transform=exactness.find_tensors,
         )
-        self.left: dict[str, list[int]] = {}
 
     def output_layers(self) -> Iterator[nn.Module]:
         """Yield the layers whose features are outputs.
@@ -191,7 +200,7 @@ class Peer:
                 yield module
 
     def shapes_change(self, name: str) -> bool:
-        model = copy.deepcopy(self.model)
+        model = self.fresh()
         before = exactness.find_tensors(exactness.call(model, self.inputs))
         try:
             graph = self.pruning.DependencyGraph().build_dependency(
@@ -243,7 +252,9 @@ class Peer:
     def original(self, name: str, target: Any, indices: list[int]) -> list[int]:
         """Translate the pruned layer's indices to those before any pruning."""
         width = self.pruner.DG.get_out_channels(target) if isinstance(target, nn.Module) else None
-        left = self.left.setdefault(name, list(range(width or target.numel())))
+        if width is None:  # a bare parameter, or one number for all features
+            return indices
+        left = self.left.setdefault(name, list(range(width)))
         gone = [left[index] for index in indices if index < len(left)]
         self.left[name] = [index for index in left if index not in set(gone)]
         return gone
@@ -260,53 +271,59 @@ class Peer:
 @torch.no_grad()
 def silence(target: Any, indices: list[int]) -> None:
     """Make these features zero at their source, in place: rows of weights, biases, norms."""
+    places = torch.tensor(indices, dtype=torch.long)
+    if isinstance(target, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        width = target.out_channels // target.groups
+        weight = target.weight.unflatten(0, (target.groups, -1)).transpose(1, 2)
+        weight[places // width, places % width] = 0
     for value, axis, block in sources(target):
-        places = [
-            start + index for start in range(0, value.shape[axis], block) for index in indices
-        ]
-        value.index_fill_(axis, torch.tensor(places), 0)
+        for start in range(0, value.shape[axis], block):
+            value.index_fill_(axis, places + start, 0)
 
 
-def sources(target: Any) -> list[tuple[Tensor, int, int]]:
-    """List the tensors that make a layer's features, the features' axis, and how often they come.
+def sources(target: Any) -> Iterator[tuple[Tensor, int, int]]:
+    """Yield the tensors that make a layer's features, their axis, and when features repeat.
 
-    The last number is the distance after which the features repeat, as gates do in an LSTM.
+    In an LSTM, for instance, they repeat with each gate.
     """
     match target:
         case nn.Parameter():
             axis = max(axis for axis, size in enumerate(target.shape) if size > 1)
-            return [(target, axis, target.shape[axis])]
-        case nn.LSTM():
-            return [(value, 0, target.hidden_size) for value in target.parameters()]
-        case nn.MultiheadAttention():
-            values = [value for value in target.parameters() if len(value) % target.embed_dim == 0]
-            return [(value, 0, target.embed_dim) for value in values]
-        case nn.PReLU():  # keeps zero at zero
-            return []
-    transposed = isinstance(target, nn.ConvTranspose1d | nn.ConvTranspose2d)
-    across = isinstance(target, nn.Embedding) or (transposed and target.groups == 1)
-    named = {key: getattr(target, key, None) for key in ("weight", "bias", "running_mean")}
-    found = {key: value for key, value in named.items() if isinstance(value, Tensor)}
-    if "weight" in found:
-        found.pop("running_mean", None)
-    axes = {key: int(across and key == "weight") for key in found}
-    return [(value, axes[key], value.shape[axes[key]]) for key, value in found.items()]
+            yield target, axis, target.shape[axis]
+        case nn.LSTM() | nn.MultiheadAttention():
+            width = target.hidden_size if isinstance(target, nn.LSTM) else target.embed_dim
+            for value in target.parameters():
+                if len(value) % width == 0:
+                    yield value, 0, width
+        case nn.Embedding():
+            yield target.weight, 1, target.embedding_dim
+        case nn.PReLU():
+            pass  # keeps zero at zero
+        case _:
+            yield from rows(target)
 
 
-def judge_peer(
-    suite: str, name: str, model: nn.Module, inputs: Any, *, share: float, seed: int
-) -> Any:
+def rows(layer: nn.Module) -> Iterator[tuple[Tensor, int, int]]:
+    """Yield, in the form of `sources`, what has one row per feature."""
+    fixed = getattr(layer, "weight", None) is None
+    turned = getattr(layer, "transposed", False)  # its weight's rows are inputs
+    for kind in ("running_mean",) if fixed else ("bias",) if turned else ("weight", "bias"):
+        value = getattr(layer, kind, None)
+        if value is not None:
+            yield value, 0, len(value)
+
+
+def judge_peer(suite: str, name: str, *, share: float, seed: int) -> Any:
     """Return the peer's outcome, by the same comparison as ours."""
-    model.double()
-    inputs = exactness.to_float64(inputs)
-    before, removed = exactness.num_parameters(model), 0
-    status, error = exactness.Status.EXACT, ""
     torch.manual_seed(seed)
+    peer, removed = Peer(suite, name, share), 0
+    before = exactness.num_parameters(peer.model)
+    status, error = exactness.Status.EXACT, ""
     try:
-        peer = Peer(model, inputs, share, suite)
+        peer.prepare()
         removed = peer.prune()
-        expected = exactness.outputs_in_both_modes(peer.twin, inputs, seed)
-        got = exactness.outputs_in_both_modes(model, inputs, seed)
+        expected = exactness.outputs_in_both_modes(peer.twin, peer.inputs, seed)
+        got = exactness.outputs_in_both_modes(peer.model, peer.inputs, seed)
         exactness.expect_equal(expected, got, "pruning")
     except exactness.WrongError as caught:
         status, error = exactness.Status.WRONG, str(caught)
@@ -319,7 +336,7 @@ def judge_peer(
         status=status,
         error=error,
         parameters_before=before,
-        parameters_after=exactness.num_parameters(model),
+        parameters_after=exactness.num_parameters(peer.model),
     )
 
 
@@ -328,9 +345,9 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     suite, name = options.suite, options.judge
     how = {"share": options.share, "seed": options.seed}
-    model, inputs = build(suite, name)
     if options.peer:
-        return asdict(judge_peer(suite, name, model, inputs, **how))
+        return asdict(judge_peer(suite, name, **how))
+    model, inputs = build(suite, name)
     return asdict(exactness.check_removal(model, inputs, name=name, **how))
 
 

@@ -71,22 +71,13 @@ class Group:
         """Features that live; waits for the device."""
         return self.filter.num_alive()
 
-    def renumber(self, removed: Tensor, cuts: dict[str, dict[int, Tensor]]) -> None:
-        """Follow a collection: features (size before,) bool are gone, tensors are cut."""
-        new = torch.cumsum(~removed, dim=0) - 1
-        new = torch.cat([torch.tensor([-1]), torch.where(removed, -1, new)])
+    def follow(self, removed: Tensor | None, cuts: dict[str, dict[int, Tensor]]) -> None:
+        """Follow a collection in which tensors were cut.
 
-        def follow(slot: Slot) -> Slot:
-            index = new[slot.index + 1]
-            if slot.tensor.endswith("#"):
-                mask = removed[slot.index.clamp(min=0)] & (slot.index >= 0)
-                index = index[~mask]
-            elif (kept := cuts.get(slot.tensor, {}).get(slot.axis)) is not None:
-                index = index[kept]
-            return Slot(tensor=slot.tensor, axis=slot.axis, index=index)
-
-        self.slots = tuple(follow(slot) for slot in self.slots)
-        self.gated = tuple(follow(slot) for slot in self.gated)
+        removed: (size before,) bool, which of the group's own features went; None for none.
+        """
+        self.slots = tuple(_follow(slot, removed, cuts) for slot in self.slots)
+        self.gated = tuple(_follow(slot, removed, cuts) for slot in self.gated)
 
     def kill(self, indices: Tensor | Iterable[int]) -> None:
         """Mark features dead by hand, for good; the next collection removes them.
@@ -101,6 +92,19 @@ class Group:
             OptionError: an index is not below the group's size.
         """
         self.filter.kill(indices)
+
+
+def _follow(slot: Slot, removed: Tensor | None, cuts: dict[str, dict[int, Tensor]]) -> Slot:
+    index = slot.index
+    if removed is not None:
+        new = torch.where(removed, -1, torch.cumsum(~removed, dim=0) - 1)
+        lost = removed[index.clamp(min=0)] & (index >= 0)
+        index = torch.where(index >= 0, new[index.clamp(min=0)], -1)
+        if slot.tensor.endswith("#"):
+            index = index[~lost]
+    if (kept := cuts.get(slot.tensor, {}).get(slot.axis)) is not None:
+        index = index[kept]
+    return Slot(tensor=slot.tensor, axis=slot.axis, index=index)
 
 
 def make_groups(

@@ -94,6 +94,10 @@ class Filter(nn.Module):
         largest = living.argmax(dim=0, keepdim=True)
         self.floor.zero_().index_fill_(0, largest, floor_value(self.floor.dtype))
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return everything that has an entry per feature."""
+        return (self.theta, self.alive, self.feature_ids, self.floor, self.price)
+
     def is_starved(self) -> bool:
         """Tell whether only the floor keeps the layer alive; waits for the device."""
         return float(self.theta.detach().max()) <= floor_value(self.theta.dtype)

@@ -152,6 +152,14 @@ class Gating:
             module.add_module(name, group.filter)
             self._homes.append((module, name))
 
+    def drop(self, group: Group) -> None:
+        """Stop gating one group, and take its filter out of the model."""
+        number = self._groups.index(group)
+        del self._groups[number]
+        module, name = self._homes.pop(number)
+        delattr(module, name)
+        self.install()
+
     def factors(self) -> Factors:
         """Return the gates along each gated axis."""
         result: Factors = {}

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from shrinknets_core.attributes import put_back, restate_sizes
 from shrinknets_core.feature_groups import Group, make_groups
 from shrinknets_core.flow.graph import FlowGraph, analyse, first_names, refreeze
-from shrinknets_core.flow.tracing import Inputs, stored_tensors
+from shrinknets_core.flow.tracing import Call, Inputs, arguments, stored_tensors
 from shrinknets_core.flow.verification import Misfit, find_misfit
 from shrinknets_core.gating import Gating, find_windows
+from shrinknets_core.probing import differ, find_liars, outputs, repeatable_modes
 from shrinknets_core.surgery import Cuts, Operation, plan_optimizer
 
 MAX_ROUNDS = 12
@@ -59,6 +60,7 @@ class Shrinker:
         except Exception as error:  # noqa: BLE001  (a model that runs must not be stopped by us)
             self.refused[""] = f"could not be traced: {error!r}"
             return
+        self.refused.update(graph.untraced)
         self._build(graph, example_inputs, where)
 
     def _build(
@@ -70,7 +72,7 @@ class Shrinker:
         parameters = {n for n, t in self._tensors.items() if isinstance(t, nn.Parameter)}
         for attempt in range(MAX_ROUNDS + 1):
             self.groups = make_groups(graph, shapes, parameters)
-            misfit = self._try(graph, inputs)
+            misfit = self._try(graph)
             if misfit is None:
                 break
             everything = attempt >= MAX_ROUNDS - 1
@@ -86,8 +88,9 @@ class Shrinker:
             dtype = first.dtype if first.dtype.is_floating_point else torch.float32
             group.filter.to(device=first.device, dtype=dtype)
         self._gating = Gating(self.model, self.groups, windows)
+        self._probe(inputs)
 
-    def _try(self, graph: FlowGraph, inputs: Inputs) -> Misfit | None:
+    def _try(self, graph: FlowGraph) -> Misfit | None:
         """Cut half of each group for a moment, and see whether the code follows."""
         rng = random.Random(0)
         dead: set[int] = set()
@@ -109,10 +112,46 @@ class Shrinker:
         operation.apply()
         notes = restate_sizes(self.model, counts)
         try:
-            return find_misfit(graph, self.model, inputs, alive)
+            return find_misfit(graph, self.model, alive)
         finally:
             put_back(notes)
             operation.undo()
+
+    def _probe(self, inputs: Inputs) -> None:
+        """Kill and cut half of each group for a moment; give up groups that change the outputs."""
+        call = arguments(inputs)
+        modes = repeatable_modes(self.model, call)
+        everything = list(self.groups)
+
+        def passes(numbers: Sequence[int]) -> bool:
+            return not self._changes_outputs([everything[i] for i in numbers], call, modes)
+
+        liars = find_liars(passes, len(everything))
+        for number in liars:
+            self.refused[everything[number].name] = "a trial of its removal changed the outputs"
+            self._gating.drop(everything[number])
+        self.groups = [group for i, group in enumerate(everything) if i not in liars]
+
+    @torch.no_grad()
+    def _changes_outputs(self, groups: Sequence[Group], call: Call, modes: Sequence[bool]) -> bool:
+        rng = torch.Generator().manual_seed(0)
+        removed = {}
+        gates = [group.filter.theta.detach().clone() for group in groups]
+        for group in groups:
+            lost = torch.zeros(group.size, dtype=torch.bool)
+            lost[torch.randperm(group.size, generator=rng)[: group.size // 2]] = True
+            removed[id(group)] = lost
+            group.filter.theta[lost.to(group.filter.theta.device)] = 0
+        before = outputs(self.model, call, modes)
+        undo = self._remove(groups, removed, ())
+        try:
+            return differ(before, outputs(self.model, call, modes))
+        except Exception:  # noqa: BLE001  (a model that no longer runs is changed)
+            return True
+        finally:
+            undo()
+            for group, gate in zip(groups, gates, strict=True):
+                group.filter.theta.copy_(gate)
 
     def collect(self, *holders: torch.optim.Optimizer) -> Collected:
         """Remove all dead features from the model and from the optimisers' state."""
@@ -123,27 +162,44 @@ class Shrinker:
                 lost[int(group.filter.theta.argmax())] = False
             removed[id(group)] = lost.cpu()
         report = Collected(removed={g.name: int(removed[id(g)].sum()) for g in self.groups})
-        if report.total == 0:
-            return report
-        cuts, counts = _cuts(self.groups, removed)
+        if report.total > 0:
+            self._remove(self.groups, removed, holders)
+        return report
+
+    def _remove(
+        self,
+        groups: Sequence[Group],
+        removed: dict[int, Tensor],
+        holders: Sequence[torch.optim.Optimizer],
+    ) -> Callable[[], None]:
+        """Cut features from everything, all or nothing; returns what undoes it for the model."""
+        cuts, counts = _cuts(groups, removed)
         operation = Operation()
         for name, cut in cuts.items():
             operation.plan(self._tensors[name], cut)
         by_identity = {id(self._tensors[name]): cut for name, cut in cuts.items()}
-        for group in self.groups:
+        for group in groups:
             kept = torch.nonzero(~removed[id(group)]).flatten()
-            f = group.filter
-            for tensor in (f.theta, f.alive, f.feature_ids, f.floor, f.price):
+            for tensor in group.filter.tensors():
                 operation.plan(tensor, {0: kept})
                 by_identity[id(tensor)] = {0: kept}
         for holder in holders:
             plan_optimizer(operation, holder, by_identity)
+        places = [(group, group.slots, group.gated) for group in self.groups]
         operation.apply()
-        restate_sizes(self.model, counts)
+        notes = restate_sizes(self.model, counts)
         for group in self.groups:
-            group.renumber(removed[id(group)], cuts)
+            group.follow(removed.get(id(group)), cuts)
         self._gating.install()
-        return report
+
+        def undo() -> None:
+            put_back(notes)
+            operation.undo()
+            for group, slots, gated in places:
+                group.slots, group.gated = slots, gated
+            self._gating.install()
+
+        return undo
 
     def finish(self) -> nn.Module:
         """Collect, fold the gates into the weights, and leave a plain module."""

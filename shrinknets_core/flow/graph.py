@@ -9,7 +9,8 @@ from torch import Tensor, fx, nn
 from shrinknets_core.flow import contractions, elementwise, movement, recurrent, statistics
 from shrinknets_core.flow.flow import Flow
 from shrinknets_core.flow.labels import LabelBook
-from shrinknets_core.flow.tracing import Inputs, Trace, stored_tensors, trace
+from shrinknets_core.flow.parts import trace_all
+from shrinknets_core.flow.tracing import Inputs, Trace, stored_tensors
 from shrinknets_core.flow.units import Units, find_units
 
 RULE_MODULES = (contractions, elementwise, movement, recurrent, statistics)
@@ -26,6 +27,7 @@ class FlowGraph:
         book: all labels, with ties, relations and demands.
         traces: of the module in evaluation and in training.
         flows: the label flow through each trace.
+        untraced: modules whose own code could not be traced, and why.
     """
 
     axes: dict[str, list[Tensor | None]]
@@ -33,19 +35,20 @@ class FlowGraph:
     book: LabelBook
     traces: list[Trace]
     flows: list[Flow]
+    untraced: dict[str, str]
 
 
 def analyse(model: nn.Module, inputs: Inputs) -> FlowGraph:
     """Trace a module in both modes and follow its features through it.
 
     Raises:
-        Exception: whatever the module or the tracer raises.
+        OptionError: the module does not run on the inputs.
     """
-    traces = [trace(model, inputs, training=training) for training in (False, True)]
-    return follow(model, traces)
+    traces, untraced = trace_all(model, inputs)
+    return follow(model, traces, untraced)
 
 
-def follow(model: nn.Module, traces: list[Trace]) -> FlowGraph:
+def follow(model: nn.Module, traces: list[Trace], untraced: dict[str, str]) -> FlowGraph:
     """Follow the features through given traces."""
     stored = stored_tensors(model)
     names = first_names(stored)
@@ -58,7 +61,26 @@ def follow(model: nn.Module, traces: list[Trace]) -> FlowGraph:
         flow = Flow(book, axes)
         flow.run(one, stored)
         flows.append(flow)
-    return FlowGraph(axes=axes, units=find_units(book), book=book, traces=traces, flows=flows)
+    _freeze_unseen(traces, axes, book)
+    units = find_units(book)
+    return FlowGraph(
+        axes=axes, units=units, book=book, traces=traces, flows=flows, untraced=untraced
+    )
+
+
+def _freeze_unseen(
+    traces: list[Trace], axes: dict[str, list[Tensor | None]], book: LabelBook
+) -> None:
+    """Where only parts were traced, keep all tensors that other code may use."""
+    for training in (False, True):
+        paths = [one.path for one in traces if one.training == training]
+        if not paths or "" in paths:
+            continue
+        for name, labels in axes.items():
+            if not any(name.startswith(f"{path}.") for path in paths):
+                for vector in labels:
+                    if vector is not None:
+                        book.freeze(vector, "used by code that can't be traced")
 
 
 def refreeze(

@@ -16,52 +16,84 @@ Inputs = Tensor | tuple[object, ...] | Mapping[str, object]
 """Example inputs: one tensor, the positional arguments, or the keyword arguments."""
 
 
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """One run of a module as a graph of ATen operations.
 
     Attributes:
-        graph: as `torch.export` made it.
-        stored: for the placeholders of parameters and buffers, the tensor's name in the module.
-        constants: for the placeholders of other tensors that the module holds, the tensor.
+        graph: as `torch.export` made it; the operations' module paths are the whole model's.
+        stored: for the placeholders of parameters, buffers and other tensors that modules hold,
+            the tensor's name in the whole model.
+        constants: for the placeholders of tensors that nobody holds, the tensor.
+        path: of the module that was traced, empty for the whole model.
+        training: its mode.
+        call: what it was called with.
     """
 
     graph: fx.Graph
     stored: dict[str, str]
     constants: dict[str, Tensor]
+    path: str
+    training: bool
+    call: Call
 
 
-def arguments(inputs: Inputs) -> tuple[tuple[object, ...], dict[str, object]]:
+def trace(model: nn.Module, call: Call, *, training: bool, path: str = "") -> Trace:
+    """Trace a module in one mode; leaves model, inputs and random state as they are.
+
+    `torch.export` without strictness runs the model's own Python on tensors without data, so that
+    it takes nearly all models, keeps the parameters' names, and leaves composite operations whole.
+    Sizes are the real ones.
+
+    Args:
+        model: the whole model.
+        call: the traced module's arguments.
+        training: the mode.
+        path: of the module in the model.
+
+    Raises:
+        Exception: whatever the module or the tracer raises.
+    """
+    module = model.get_submodule(path)
+    with preserved(model), _quiet(), torch.enable_grad():
+        model.train(training)
+        with _plain_outputs(module), _no_cumulative_average(model):
+            program = torch.export.export(module, *call, strict=False)
+    prefix = f"{path}." if path else ""
+    signature = program.graph_signature
+    own = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    stored = {key: prefix + name for key, name in own.items()}
+    lifted = signature.inputs_to_lifted_tensor_constants
+    constants = {key: program.constants[name] for key, name in lifted.items()}
+    held = {id(tensor): name for name, tensor in stored_tensors(model).items()}
+    stored.update({key: held[id(t)] for key, t in constants.items() if id(t) in held})
+    for node in program.graph.nodes:
+        stack = node.meta.get("nn_module_stack") or {}
+        node.meta["nn_module_stack"] = {
+            key: ((prefix + name).rstrip("."), kind) for key, (name, kind) in stack.items()
+        }
+    return Trace(
+        graph=program.graph, stored=stored, constants=constants, path=path, training=training,
+        call=call,
+    )  # fmt: skip
+
+
+def retrace(model: nn.Module, before: Trace) -> Trace:
+    """Trace again what was traced before."""
+    return trace(model, before.call, training=before.training, path=before.path)
+
+
+def arguments(inputs: Inputs) -> Call:
     """Return example inputs as positional and keyword arguments."""
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     if isinstance(inputs, (tuple, list)):
         return tuple(inputs), {}
     return (inputs,), {}
-
-
-def trace(model: nn.Module, inputs: Inputs, *, training: bool) -> Trace:
-    """Trace a model in one mode; leaves model, inputs and random state as they are.
-
-    `torch.export` without strictness runs the model's own Python on tensors without data, so that
-    it takes nearly all models, keeps the parameters' names, and leaves composite operations whole.
-    Gradients are not needed, and sizes are the real ones.
-
-    Raises:
-        Exception: whatever the model or the tracer raises.
-    """
-    args, kwargs = arguments(inputs)
-    with preserved(model), _quiet(), torch.enable_grad():
-        model.train(training)
-        with _plain_outputs(model), _no_cumulative_average(model):
-            program = torch.export.export(model, args, kwargs, strict=False)
-    signature = program.graph_signature
-    stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    lifted = signature.inputs_to_lifted_tensor_constants
-    constants = {key: program.constants[name] for key, name in lifted.items()}
-    held = {id(tensor): name for name, tensor in stored_tensors(model).items()}
-    stored.update({key: held[id(t)] for key, t in constants.items() if id(t) in held})
-    return Trace(graph=program.graph, stored=stored, constants=constants)
 
 
 @contextlib.contextmanager

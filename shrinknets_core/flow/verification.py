@@ -1,4 +1,4 @@
-"""Does a module's own code follow when its tensors shrink? Trace a shrunken copy, and compare."""
+"""Does a module's own code follow when its tensors shrink? Trace it again, and compare."""
 
 import traceback
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from shrinknets_core.flow.flow import Flow, schema_name
 from shrinknets_core.flow.graph import FlowGraph
 from shrinknets_core.flow.labels import Value
 from shrinknets_core.flow.movement import spread
-from shrinknets_core.flow.tracing import Inputs, Trace, trace
+from shrinknets_core.flow.tracing import Trace, retrace
 
 SIZED = {
     "view", "reshape", "_unsafe_view", "expand", "broadcast_to", "unflatten", "split",
@@ -44,20 +44,17 @@ class Misfit:
     reason: str
 
 
-def find_misfit(
-    graph: FlowGraph, shrunken: nn.Module, inputs: Inputs, alive: Tensor
-) -> Misfit | None:
-    """Trace a shrunken copy and return the first operation that does something else.
+def find_misfit(graph: FlowGraph, shrunken: nn.Module, alive: Tensor) -> Misfit | None:
+    """Trace a shrunken module and return the first operation that does something else.
 
     Args:
         graph: of the module before.
-        shrunken: the copy, from which the features that are not alive are cut.
-        inputs: as the module was traced with.
+        shrunken: the module, from which the features that are not alive are cut.
         alive: (classes,) bool.
     """
-    for training, flow, before in zip((False, True), graph.flows, graph.traces, strict=True):
+    for flow, before in zip(graph.flows, graph.traces, strict=True):
         try:
-            after = trace(shrunken, inputs, training=training)
+            after = retrace(shrunken, before)
         except Exception as error:  # noqa: BLE001  (whatever the model raises)
             return _from_error(graph, error)
         if (misfit := _compare(flow, before, after, graph.units.classes, alive)) is not None:
