@@ -15,7 +15,8 @@ Notes = list[tuple[nn.Module, str, Any]]
 def restate_sizes(model: nn.Module, counts: Mapping[str, int]) -> Notes:
     """Let each layer's attributes tell the sizes of its tensors, in place.
 
-    counts: for layers that work in groups, by name, the groups that are left.
+    counts: by name, the groups that are left of layers that work in groups, and the channels of
+        norms without tensors.
 
     Returns what the attributes were.
     """
@@ -46,7 +47,8 @@ def _sizes(module: nn.Module, groups: int | None) -> list[tuple[str, Any]]:
         return [("embedding_dim", shape[1])]
     if isinstance(module, _NormBase):
         vectors = [t for t in (weight, module.running_mean) if isinstance(t, Tensor)]
-        return [("num_features", vectors[0].numel())] if vectors else []
+        features = vectors[0].numel() if vectors else groups
+        return [] if features is None else [("num_features", features)]
     if isinstance(module, nn.GroupNorm):
         sizes = [("num_channels", shape[0])] if shape else []
         return sizes if groups is None else [*sizes, ("num_groups", groups)]

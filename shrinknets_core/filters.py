@@ -20,9 +20,11 @@ class Filter(nn.Module):
             is a latch: the update rules keep a dead gate at exactly 0 for good.
         feature_ids: (num_features,) int64, the features' numbers in the network as it was built;
             they stay with their features through every collection.
-        floor: (num_features,) 0, but for one living feature a gate next to nothing: the update
-            rules let no gate fall below it, so the last feature stays.
+        floor: (num_features,) 0, but for `min_features` living ones a gate next to nothing: the
+            update rules let no gate fall below it, so the last features stay.
+        min_features: how many stay at least, 1 by default.
         price: (num_features,) what the proximal rule charges for the feature, relative to λ.
+        pace: (num_features,) the proximal rule's step for the gate, relative to its step size.
     """
 
     theta: nn.Parameter
@@ -30,6 +32,7 @@ class Filter(nn.Module):
     feature_ids: Tensor
     floor: Tensor
     price: Tensor
+    pace: Tensor
 
     def __init__(
         self,
@@ -46,6 +49,8 @@ class Filter(nn.Module):
         self.register_buffer("feature_ids", torch.arange(num_features, device=device))
         self.register_buffer("floor", torch.zeros_like(self.theta.data))
         self.register_buffer("price", torch.ones_like(self.theta.data))
+        self.register_buffer("pace", torch.ones_like(self.theta.data))
+        self.min_features = 1
         self.protect()
 
     @property
@@ -88,15 +93,18 @@ class Filter(nn.Module):
 
     @torch.no_grad()
     def protect(self) -> None:
-        """Put the floor under the living feature with the largest gate; never waits."""
+        """Put the floor under the `min_features` living ones with the largest gates; never waits."""
         # A dead feature must lose the comparison even where all living gates are negative.
         living = torch.where(self.alive > 0, self.theta, -torch.inf)
-        largest = living.argmax(dim=0, keepdim=True)
+        if self.min_features == 1:
+            largest = living.argmax(dim=0, keepdim=True)
+        else:
+            largest = living.topk(min(self.min_features, self.num_features)).indices
         self.floor.zero_().index_fill_(0, largest, floor_value(self.floor.dtype))
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return everything that has an entry per feature."""
-        return (self.theta, self.alive, self.feature_ids, self.floor, self.price)
+        return (self.theta, *self.buffers())
 
     def is_starved(self) -> bool:
         """Tell whether only the floor keeps the layer alive; waits for the device."""

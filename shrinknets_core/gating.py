@@ -26,7 +26,9 @@ class Factor:
 
     def __call__(self) -> Tensor:
         """Return the gates, (entries,)."""
-        gates = self.filter.theta.relu()
+        # Not relu: at exactly 0 a clamp passes the one-sided derivative, which a gate needs to
+        # get back.
+        gates = self.filter.theta.clamp_min(0)
         if self.index is None:
             return gates
         one = gates.new_ones(1)

@@ -13,6 +13,8 @@ from shrinknets_core.flow.graph import FlowGraph, analyse, first_names, refreeze
 from shrinknets_core.flow.tracing import Call, Inputs, arguments, stored_tensors
 from shrinknets_core.flow.verification import Misfit, find_misfit
 from shrinknets_core.gating import Gating, find_windows
+from shrinknets_core.method.options import ShrinkOptions, Target
+from shrinknets_core.method.stepping import Stepping, round_up
 from shrinknets_core.probing import differ, find_liars, outputs, repeatable_modes
 from shrinknets_core.surgery import Cuts, Operation, plan_optimizer
 
@@ -32,12 +34,16 @@ class Collected:
         return sum(self.removed.values())
 
 
-class Shrinker:
+class Shrinker(Stepping):
     """Gates the features of any module, and removes those that die.
 
     Args:
         model: gets hooks and filters, in place; its outputs stay the same.
         example_inputs: what to trace it with: a tensor, positional arguments or keyword arguments.
+        where: tells by its name whether a group may be gated; by default all are.
+        lam: λ, the penalty in loss per unit of gate, that `step` works with.
+        options: how `step` shrinks the model.
+        target: a size to steer λ to, in place of a λ.
     """
 
     def __init__(
@@ -46,7 +52,11 @@ class Shrinker:
         example_inputs: Inputs,
         *,
         where: Callable[[str], bool] | None = None,
+        lam: float = 0.0,
+        options: ShrinkOptions | None = None,
+        target: Target | None = None,
     ) -> None:
+        self._prepare(example_inputs, lam=lam, options=options, target=target)
         self.model = model
         self.refused: dict[str, str] = {}
         self.failures: list[str] = []
@@ -160,10 +170,11 @@ class Shrinker:
             lost = group.filter.alive == 0
             if bool(lost.all()):
                 lost[int(group.filter.theta.argmax())] = False
-            removed[id(group)] = lost.cpu()
+            removed[id(group)] = round_up(lost.cpu(), self.options.round_to)
         report = Collected(removed={g.name: int(removed[id(g)].sum()) for g in self.groups})
         if report.total > 0:
             self._remove(self.groups, removed, holders)
+            self._after_collection()
         return report
 
     def _remove(
@@ -207,6 +218,7 @@ class Shrinker:
             self.collect()
             self._gating.fold()
             self.groups = []
+        self._stop()
         return self.model
 
     def parameters(self) -> list[nn.Parameter]:

@@ -12,11 +12,29 @@ Cuts = dict[int, Tensor]
 """For each axis the int64 indices of what stays."""
 
 
+BLOCK_ROWS = 64
+"""Rows that are cut at a time on a CPU: between the two axes they stay in its cache."""
+SMALL = 1 << 16
+"""Tensors below this many entries are not worth blocks."""
+
+
 def cut(tensor: Tensor, cuts: Cuts) -> Tensor:
-    """Return the kept part, in one new tensor; the axis that loses most is cut first."""
+    """Return the kept part, in one new tensor."""
+    cuts = {axis: indices.to(tensor.device) for axis, indices in cuts.items()}
+    if tensor.numel() >= SMALL and set(cuts) == {0, 1} and not tensor.is_cuda:
+        return _cut_matrix(tensor, cuts[0], cuts[1])
+    # The axis that loses most comes first.
     for axis, indices in sorted(cuts.items(), key=lambda c: len(c[1]) / tensor.shape[c[0]]):
-        tensor = tensor.index_select(axis, indices.to(tensor.device))
+        tensor = tensor.index_select(axis, indices)
     return tensor
+
+
+def _cut_matrix(tensor: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    result = tensor.new_empty((len(rows), len(columns), *tensor.shape[2:]))
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = tensor.index_select(0, rows[start : start + BLOCK_ROWS])
+        torch.index_select(block, 1, columns, out=result[start : start + BLOCK_ROWS])
+    return result
 
 
 def replace(tensor: Tensor, new: Tensor) -> None:

@@ -35,8 +35,7 @@ def pointwise(flow: Flow, *args: Any, **kwargs: Any) -> Value:
 
 
 @rule("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy",
-      "lift_fresh", "lift", "dropout", "feature_dropout", "native_dropout", "view_as", "expand_as",
-      "reshape_as", "float", "double", "half", "bfloat16", "resolve_conj", "resolve_neg",
+      "lift_fresh", "lift", "dropout", "feature_dropout", "native_dropout", "float", "double", "half", "bfloat16", "resolve_conj", "resolve_neg",
       "_assert_tensor_metadata", "requires_grad", "tril", "triu", "zero", "conj", "real",
       "_autocast_to_full_precision", "_autocast_to_reduced_precision", "hardswish", 
       "softsign", "rrelu", "tanhshrink")  # fmt: skip
@@ -82,6 +81,26 @@ def filled(flow: Flow, *_: Any, **__: Any) -> Value:
 def constant(flow: Flow, *_: Any, **__: Any) -> Value:
     """Make a tensor of fixed size."""
     return Value(shape=flow.shape)
+
+
+@rule("expand_as", "view_as", "reshape_as")
+def like_another(flow: Flow, value: Value, other: Value) -> Value:
+    """Take the shape of another tensor, by stretching axes of size 1."""
+    axes: dict[int, Axis] = {}
+    shift = len(flow.shape) - len(value.shape)
+    stretched = shift >= 0 and all(
+        n in {1, flow.shape[d + shift]} for d, n in enumerate(value.shape)
+    )
+    if not stretched:
+        flow.freeze_all(value, "takes the shape of another tensor")
+        flow.freeze_all(other, "gives its shape to another tensor")
+        return Value(shape=flow.shape)
+    for d in range(len(flow.shape)):
+        parts = [(other, d), (value, d - shift)] if d >= shift else [(other, d)]
+        if (axis := flow.tie(parts)) is not None:
+            own = value.axes.get(d - shift)
+            axes[d] = Axis(labels=axis.labels, zeroed_by=own.zeroed_by if own else None)
+    return Value(shape=flow.shape, axes=axes)
 
 
 @rule("copy")

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from shrinknets_core.flow.labels import FIXED, Axis, LabelBook, Site, Value
 from shrinknets_core.flow.tracing import Trace, module_path
 
-MAX_ENTRIES = 1 << 22
-"""Label arrays larger than this are not looked at: their features are frozen."""
+MAX_ENTRIES = 1 << 16
+"""Label arrays larger than this are not split into slices: their features are frozen."""
 MAX_KNOWN = 1 << 20
 """Constants up to this many entries are computed, as they may be indices."""
 

@@ -21,6 +21,8 @@ def channel_norm(flow: Flow, x: Value, weight: Value | None, bias: Value | None,
             flow.freeze(x.axes.get(d), TOGETHER)
     axes = {d: Axis(labels=a.labels) for d, a in x.axes.items() if d < 2}
     if axis is not None:
+        if not vectors:
+            flow.count(Value(shape=(len(axis.labels),), axes={0: axis}))
         affine = [v.axes[0].zeroed_by if 0 in v.axes else None
                   for v in (weight, bias) if v is not None]  # fmt: skip
         zeroed_by = union(affine) if affine and weight is not None else None
@@ -76,11 +78,13 @@ def along(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-@rule("sum", "nansum", "linalg_vector_norm", "norm", "count_nonzero")
+@rule("sum", "nansum", "linalg_vector_norm", "linalg_norm", "norm", "count_nonzero",
+      "frobenius_norm")  # fmt: skip
 def total(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Value:
     """Sum entries or their powers: a dead feature must contribute 0."""
     if "norm" in schema_name(flow.node):
-        order = args[0] if args else kwargs.get("ord", kwargs.get("p", 2))
+        order = args[0] if args else kwargs.get("ord", kwargs.get("p"))
+        order = 2 if order is None else order
         if not isinstance(order, (int, float)) or order <= 0 or order == float("inf"):
             return reduced(flow, x, *args, **kwargs)
         args = args[1:]
@@ -93,7 +97,7 @@ def total(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Value:
 
 @rule("mean", "nanmean", "var", "std", "var_mean", "std_mean", "amax", "amin", "aminmax", "max",
       "min", "argmax", "argmin", "prod", "logsumexp", "all", "any", "median", "nanmedian", "mode",
-      "kthvalue", "quantile", "linalg_norm", "special_logsumexp")  # fmt: skip
+      "kthvalue", "quantile", "special_logsumexp")  # fmt: skip
 def reduced(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Any:
     """Reduce axes; the features along them must stay."""
     if args and isinstance(args[0], Value):

@@ -1,0 +1,75 @@
+"""The gates of many groups as one vector, so that a step costs the same for 1 and for 60."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from shrinknets_core.feature_groups import Group
+from shrinknets_core.filters import Filter
+
+
+class Bank:
+    """All gates on one device and of one dtype; the filters' own tensors are views of it.
+
+    Attributes:
+        theta, alive, floor, price, pace: (gates,) of all filters, one after the other.
+        left, total: (gates,) of probations, where there are any.
+        grad: (gates,) the gates' gradients.
+
+    Args:
+        filters: get views in place of their tensors, and keep their values.
+    """
+
+    def __init__(self, filters: Sequence[Filter]) -> None:
+        self.filters = list(filters)
+        buffers = [name for name, _ in self.filters[0].named_buffers()]
+        self._names = [name for name in buffers if name != "feature_ids"]
+        self._bind()
+
+    @torch.no_grad()
+    def _bind(self) -> None:
+        sizes = [f.num_features for f in self.filters]
+        self.theta = torch.cat([f.theta.data for f in self.filters])
+        self.grad = torch.zeros_like(self.theta)
+        self._grads = list(torch.split(self.grad, sizes))
+        for filter_, part in zip(self.filters, torch.split(self.theta, sizes), strict=True):
+            filter_.theta.data = part
+        for name in self._names:
+            flat = torch.cat([filter_.get_buffer(name) for filter_ in self.filters])
+            setattr(self, name, flat)
+            for filter_, part in zip(self.filters, torch.split(flat, sizes), strict=True):
+                filter_.get_buffer(name).data = part
+        self._places = [f.theta.data_ptr() for f in self.filters]
+
+    alive: Tensor
+    floor: Tensor
+    price: Tensor
+    pace: Tensor
+    left: Tensor
+    total: Tensor
+
+    def renew(self) -> None:
+        """Find the gates again where a collection or a move has put others in their place."""
+        if [f.theta.data_ptr() for f in self.filters] != self._places:
+            self._bind()
+
+    def take_gradients(self) -> None:
+        """Let `grad` hold what backward left in the gates; backward adds to it from then on."""
+        for filter_, part in zip(self.filters, self._grads, strict=True):
+            gradient = filter_.theta.grad
+            if gradient is not part:
+                if gradient is None:
+                    part.zero_()
+                else:
+                    part.copy_(gradient)
+                filter_.theta.grad = part
+
+
+def make_banks(groups: Sequence[Group]) -> list[Bank]:
+    """Put the gates of all groups into one bank for each device and dtype."""
+    kinds: dict[tuple[torch.device, torch.dtype], list[Filter]] = {}
+    for group in groups:
+        theta = group.filter.theta
+        kinds.setdefault((theta.device, theta.dtype), []).append(group.filter)
+    return [Bank(filters) for filters in kinds.values()]

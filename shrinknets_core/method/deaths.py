@@ -1,0 +1,94 @@
+"""What becomes of a gate that reaches 0: dead at once, later, by chance, or after a probation."""
+
+from collections.abc import Sequence
+
+import torch
+
+from shrinknets_core.feature_groups import Group
+from shrinknets_core.filters import floor_value
+from shrinknets_core.method.bank import Bank
+from shrinknets_core.method.options import Removal, ShrinkOptions
+
+
+class Deaths:
+    """Decides which gates at 0 are dead for good. A dead gate stays at exactly 0.
+
+    A gate at 0 that is not yet dead has a gradient, the one-sided derivative: while it waits for
+    the end of the epoch or for chance it follows the rule and may get back by itself.
+
+    Args:
+        groups: get what the options need to remember of each gate.
+        options: removal, probation and the least number of features.
+    """
+
+    def __init__(self, groups: Sequence[Group], options: ShrinkOptions) -> None:
+        self._removal = options.removal
+        self._chance = options.removal_probability
+        self._trial_steps = options.probation_steps
+        self._rng: torch.Generator | None = None
+        for group in groups:
+            group.filter.min_features = options.min_features
+            group.filter.protect()
+            if options.probation_steps:
+                for name in ("left", "total"):
+                    group.filter.register_buffer(name, torch.zeros_like(group.filter.theta.data))
+
+    @property
+    def watches(self) -> bool:
+        """Whether gates that reach 0 get a probation."""
+        return self._trial_steps > 0
+
+    def latch(self, bank: Bank) -> None:
+        """Lift gates to their floor, hold dead ones at 0 and mark new ones; never waits."""
+        torch.maximum(bank.theta, bank.floor, out=bank.theta)
+        bank.theta.mul_(bank.alive)
+        if self._removal is Removal.AT_ONCE:
+            torch.sign(bank.theta, out=bank.alive)
+        elif self._removal is Removal.RANDOM:
+            if self._rng is None:
+                self._rng = torch.Generator(bank.theta.device).manual_seed(0)
+            draw = torch.rand(
+                bank.theta.shape, generator=self._rng, device=bank.theta.device
+            )
+            bank.alive.mul_((bank.theta > 0) | (draw >= self._chance))
+
+    def end_epoch(self, banks: Sequence[Bank]) -> None:
+        """Give up the gates that stand at 0 now, where removal waits for this."""
+        if self._removal is Removal.EPOCH_ENDS:
+            for bank in banks:
+                bank.alive.mul_(bank.theta > 0)
+
+    def judge(self, bank: Bank, *, step_size: float, lam: float) -> None:
+        """Take a proximal step in which gates that reach 0 are watched before they are given up.
+
+        A gate on probation is held at 0 for the probation's steps. Then it gets back if on average
+        the gradient there was below −λp, so that a larger gate would have lowered the penalised
+        loss, and is dead otherwise.
+        """
+        slope = bank.grad + lam * bank.price
+        watched = bank.left > 0
+        verdict = bank.left == 1
+        bank.total.add_(bank.grad * watched)
+        gain = -(bank.total / self._trial_steps + lam * bank.price)
+        revived = verdict & (gain > 0)
+        bank.alive.mul_(~verdict | revived)
+        bank.left.sub_(watched.to(bank.left))
+        theta = bank.theta - step_size * bank.pace * slope
+        held = torch.where(revived, step_size * bank.pace * gain, torch.zeros_like(gain))
+        torch.where(watched, held, torch.maximum(theta, bank.floor), out=bank.theta)
+        bank.theta.mul_(bank.alive)
+        new = (bank.theta <= 0) & (bank.alive > 0) & (bank.left == 0)
+        bank.left.masked_fill_(new, self._trial_steps)
+        bank.total.masked_fill_(new, 0.0)
+
+
+def find_collapsed(groups: Sequence[Group]) -> list[str]:
+    """Name the groups that only their floor keeps alive; waits for the device once."""
+    if not groups:
+        return []
+    largest = torch.stack([group.filter.theta.detach().max().double().cpu() for group in groups])
+    return [
+        group.name
+        for group, gate in zip(groups, largest.tolist(), strict=True)
+        if gate <= floor_value(group.filter.theta.dtype)
+    ]
