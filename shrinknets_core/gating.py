@@ -215,8 +215,8 @@ class Gating:
         return result
 
     @torch.no_grad()
-    def fold(self) -> None:
-        """Multiply all gates into the tensors, and leave the model without hooks and filters."""
+    def folded(self) -> dict[str, Tensor]:
+        """Return the gated tensors by name, multiplied by their gates; changes nothing."""
         tensors = stored_tensors(self._model)
         scaled: dict[str, Tensor] = {}
         for (name, axis), factors in self.factors().items():
@@ -224,7 +224,13 @@ class Gating:
             shape = [1] * tensor.dim()
             shape[axis] = -1
             scaled[name] = tensor * product(factors).view(shape).to(tensor)
-        for name, tensor in scaled.items():
+        return scaled
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Multiply all gates into the tensors, and leave the model without hooks and filters."""
+        tensors = stored_tensors(self._model)
+        for name, tensor in self.folded().items():
             tensors[name].data = tensor
         self.remove_hooks()
         for module, name in self._homes:

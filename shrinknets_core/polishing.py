@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from shrinknets_core.data import Split
 from shrinknets_core.events import EpochRecord, Phase
-from shrinknets_core.mlp import MLP
+from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 
@@ -16,13 +16,21 @@ def anneal(
     for epoch in range(epochs):
         share = (epoch + 1) / (epochs + 1)
         record = loop.epoch(phase=phase, lr=lr * (1 + math.cos(math.pi * share)) / 2)
-        choice.offer(record, loop.model)
+        choice.offer(record, loop.trainee)
         yield record
 
 
 def polish(
-    model: MLP, split: Split, options: TrainOptions, choice: Choice, *, first_step: int, epochs: int
+    trainee: Trainee,
+    split: Split,
+    options: TrainOptions,
+    choice: Choice,
+    *,
+    first_step: int,
+    epochs: int,
 ) -> Iterator[EpochRecord]:
-    """Anneal a network that has shrunk; model: gates folded, trained in place."""
-    loop = Loop(model, split, options, first_step=first_step)
+    """Anneal a plain copy of a network that has shrunk; its dead features must be collected."""
+    widths = [len(ids) for ids in trainee.kept()]
+    copy = Trainee(trainee.family, trainee.plain(), split, widths)
+    loop = Loop(copy, split, options, first_step=first_step)
     yield from anneal(loop, choice, lr=options.lr, epochs=epochs, phase=Phase.POLISH)

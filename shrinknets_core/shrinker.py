@@ -65,11 +65,7 @@ class Shrinker(Stepping):
         names = set(first_names(tensors).values())
         self._tensors = {name: tensor for name, tensor in tensors.items() if name in names}
         self._counts: dict[str, Tensor] = {}
-        try:
-            graph = analyse(model, example_inputs)
-        except Exception as error:  # noqa: BLE001  (a model that runs must not be stopped by us)
-            self.refused[""] = f"could not be traced: {error!r}"
-            return
+        graph = analyse(model, example_inputs)
         self.refused.update(graph.untraced)
         self._build(graph, example_inputs, where)
 
@@ -220,6 +216,14 @@ class Shrinker(Stepping):
             self.groups = []
         self._stop()
         return self.model
+
+    def folded(self) -> dict[str, Tensor]:
+        """Return all tensors by their first names as `finish` would leave them; changes nothing.
+
+        Tensors without gates are the model's own.
+        """
+        tensors = {name: tensor.detach() for name, tensor in self._tensors.items()}
+        return {**tensors, **self._gating.folded()} if self.groups else tensors
 
     def parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the gates."""

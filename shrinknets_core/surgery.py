@@ -109,6 +109,8 @@ def plan_optimizer(
                 keep = _flat(parameters, cuts_of) if keep is None else keep
                 new = [t[keep.to(t.device)] for t in tensors]
                 operation.plan_entry(state, key, new if isinstance(value, list) else new[0])
+                # It counts its parameters' entries once.
+                operation.plan_entry(vars(optimizer), "_numel_cache", None)
             elif isinstance(value, Tensor) and id(parameter) in cuts_of:
                 cuts = _cuts_of_state(optimizer, key, value, parameter, cuts_of[id(parameter)])
                 if cuts:

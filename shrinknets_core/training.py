@@ -1,7 +1,7 @@
 """The training loop that all methods share, and the choice of the best epoch."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,9 @@ from torch.nn.functional import cross_entropy
 from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
-from shrinknets_core.groups import num_alive
-from shrinknets_core.mlp import MLP, mlp_size
+from shrinknets_core.families import Family
+from shrinknets_core.method import Rule, ShrinkOptions
+from shrinknets_core.trainee import Trainee
 
 EVALUATION_ROWS = 8192
 """Rows per forward pass of an evaluation, so that wide networks don't fill the memory."""
@@ -57,66 +58,72 @@ class TrainOptions:
         """Epochs at the end in which the step size is annealed."""
         return max(1, min(self.epochs - 1, round(self.epochs * self.polish_share)))
 
-    def build(self, split: Split, widths: Sequence[int], *, filters: bool) -> MLP:
-        """Make the network with weights drawn from the seed, on the device."""
+    def steps_per_epoch(self, split: Split) -> int:
+        """Return the optimiser's steps in one epoch."""
+        return len(batch_sizes(len(split.train), self.batch_size))
+
+    def build(
+        self,
+        split: Split,
+        widths: Sequence[int],
+        *,
+        family: Family,
+        shrink: ShrinkOptions | None = None,
+    ) -> Trainee:
+        """Make the network with weights drawn from the seed, on the device.
+
+        Raises:
+            OptionError: the family has no such network.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            model = MLP(split.inputs, widths, split.num_classes, filters=filters)
-        return model.to(device=self.device, dtype=torch.float32)
+            module = family.build(split.input_shape, widths, split.num_classes)
+        module.to(device=self.device, dtype=torch.float32)
+        return Trainee(family, module, split, widths, shrink=shrink)
 
 
 class Loop:
-    """One model in training: its optimiser, its order of rows, its count of epochs.
+    """One network in training: its optimiser, its order of rows, its count of epochs.
+
+    With the paper's rule the gates are in the optimiser and the penalty is in the loss.
 
     Args:
-        model: trained in place.
-        split: must be on the model's device.
+        trainee: trained in place.
+        split: must be on the network's device.
         options: batch size, step size, decay and seed are taken from here.
-        parameters: what the optimiser holds; by default the model's weights without the gates.
         l2: coefficient of half the squared norm of all weights, added to the loss.
         first_step: the number of the epoch before the first one here.
     """
 
     def __init__(
         self,
-        model: MLP,
+        trainee: Trainee,
         split: Split,
         options: TrainOptions,
         *,
-        parameters: Sequence[nn.Parameter] | None = None,
         l2: float = 0.0,
         first_step: int = 0,
     ) -> None:
-        self.model = model
+        self.trainee = trainee
         self.split = split
         self.step = first_step
+        self._shrinker = trainee.shrinker
+        self._penalises = (
+            self._shrinker is not None and self._shrinker.options.rule is Rule.SUBGRADIENT
+        )
         self.optimizer = torch.optim.AdamW(
-            model.weights() if parameters is None else parameters,
-            lr=options.lr,
-            weight_decay=options.weight_decay,
-            fused=True,
+            self._parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True
         )
         self._batch_size = options.batch_size
         self._l2 = l2
         self._rng = torch.Generator(device=options.device).manual_seed(options.seed)
 
-    def epoch(
-        self,
-        *,
-        phase: Phase,
-        lr: float,
-        lam: float = 0.0,
-        penalty: Callable[[], Tensor] | None = None,
-        after_step: Callable[[], None] | None = None,
-    ) -> EpochRecord:
+    def epoch(self, *, phase: Phase, lr: float) -> EpochRecord:
         """Train for one epoch, then measure on the validation rows.
 
         Args:
             phase: what this epoch is for, goes into the record.
             lr: the optimiser's step size in this epoch.
-            lam: the penalty in force, goes into the record.
-            penalty: gives what is added to the loss of each batch.
-            after_step: called after each step of the optimiser.
 
         Raises:
             DivergedError: the loss is not finite.
@@ -125,13 +132,13 @@ class Loop:
             group["lr"] = lr
         self.step += 1
         started = time.perf_counter()
-        train_loss = self._train(penalty, after_step)
+        train_loss = self._train()
         seconds = time.perf_counter() - started
         if not torch.isfinite(torch.tensor(train_loss)):
             raise DivergedError(step=self.step, loss=train_loss)
-        validation_loss, validation_accuracy = evaluate(self.model, self.split.validation)
-        widths = self.widths()
-        size = mlp_size(self.split.inputs, widths, self.split.num_classes)
+        validation_loss, validation_accuracy = evaluate(self.trainee.module, self.split.validation)
+        widths = self.trainee.widths()
+        size = self.trainee.size(widths)
         return EpochRecord(
             step=self.step,
             phase=phase,
@@ -141,36 +148,46 @@ class Loop:
             widths=widths,
             parameters=size.parameters,
             macs=size.macs,
-            lam=lam,
+            lam=0.0 if self._shrinker is None else self._shrinker.method.lam_now,
             seconds=seconds,
         )
 
-    def widths(self) -> tuple[int, ...]:
-        """Count the living features of each hidden layer."""
-        if self.model.filters:
-            return num_alive(self.model.groups())
-        return self.model.widths()
+    def collect(self) -> None:
+        """Remove all dead features, from the optimiser's state too."""
+        if self._shrinker is not None:
+            self._shrinker.collect(self.optimizer)
 
-    def _train(
-        self, penalty: Callable[[], Tensor] | None, after_step: Callable[[], None] | None
-    ) -> float:
-        self.model.train()
+    def _parameters(self) -> list[nn.Parameter]:
+        if self._shrinker is None:
+            return list(self.trainee.module.parameters())
+        gates = self._shrinker.gates() if self._penalises else []
+        return [*self._shrinker.parameters(), *gates]
+
+    def _train(self) -> float:
+        module, shrinker = self.trainee.module, self._shrinker
+        module.train()
         total = torch.zeros((), device=self.split.train.x.device)
         for x, y in self._batches(self.split.train):
-            loss = cross_entropy(self.model(x), y)
+            loss = cross_entropy(module(x), y)
             total += loss.detach() * len(y)
-            torch.autograd.backward(loss if penalty is None else loss + penalty())
+            if shrinker is not None and self._penalises:
+                loss = loss + shrinker.penalty()
+            torch.autograd.backward(loss)
             if self._l2 > 0:
                 self._add_l2_gradient()
             self.optimizer.step()
-            if after_step is not None:
-                after_step()
+            # Autograd would remember the old shapes through the loss.
+            del loss
             self.optimizer.zero_grad()
+            if shrinker is not None:
+                shrinker.step()
+        if shrinker is not None:
+            shrinker.end_epoch()
         return float(total) / len(self.split.train)
 
     def _batches(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(rows), generator=self._rng, device=rows.x.device)
-        for indices in torch.split(order, self._batch_size):
+        for indices in torch.split(order, batch_sizes(len(rows), self._batch_size)):
             yield rows.x.index_select(0, indices), rows.y.index_select(0, indices)
 
     @torch.no_grad()
@@ -178,6 +195,20 @@ class Loop:
         for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 weight.grad.add_(weight, alpha=self._l2)
+
+
+def batch_sizes(rows: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches; a last row alone joins the batch before.
+
+    Batch norm can't work with one example.
+    """
+    sizes = [batch_size] * (rows // batch_size)
+    rest = rows % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
 
 @torch.no_grad()
@@ -199,13 +230,13 @@ class Choice:
 
     def __init__(self) -> None:
         self.record: EpochRecord | None = None
-        self.model: MLP | None = None
+        self.module: nn.Module | None = None
 
-    def offer(self, record: EpochRecord, model: MLP) -> None:
-        """Keep a copy of the model, gates folded, if it is the better one."""
+    def offer(self, record: EpochRecord, trainee: Trainee) -> None:
+        """Keep a plain copy of the network, gates folded, if it is the better one."""
         if self._is_better(record):
             self.record = record
-            self.model = model.folded()
+            self.module = trainee.plain()
 
     def _is_better(self, new: EpochRecord) -> bool:
         old = self.record

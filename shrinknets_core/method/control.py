@@ -84,6 +84,7 @@ class TargetControl:
     def __init__(self, target: Target, size: float) -> None:
         self.reached = size <= target.size
         self._target = target
+        self._given_up = False
         self._control = LambdaControl(
             size,
             first_lam=target.first_lam,
@@ -97,7 +98,11 @@ class TargetControl:
     @property
     def lam(self) -> float:
         """The penalty to use now, in loss per unit of gate."""
-        return 0.0 if self.reached else self._control.lam
+        return 0.0 if self.reached or self._given_up else self._control.lam
+
+    def give_up(self) -> None:
+        """Push no longer, as nothing is left that could go."""
+        self._given_up = True
 
     def correct(self, size: float) -> None:
         """Look at the size that λ has led to, in the target's measure, and choose the next λ."""

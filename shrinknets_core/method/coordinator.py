@@ -126,8 +126,8 @@ class Coordinator:
 
     @property
     def done(self) -> bool:
-        """Whether the target is reached; gates are no longer trained then."""
-        return self._control is not None and self._control.reached
+        """Whether the target is reached or can't be; gates are no longer trained then."""
+        return self._control is not None and self._control.lam == 0
 
     def step(self) -> None:
         """Move the gates once; to be called after each step of the weights' optimiser.
@@ -210,6 +210,9 @@ class Coordinator:
         interval = max(1, options.steps_per_epoch // CORRECTIONS)
         if self._control is not None and (self._steps + 1) % interval == 0:
             self._control.correct(self._measure())
+            groups = self._owner().groups
+            if len(self.collapsed()) == len(groups):
+                self._control.give_up()
             if self.done:
                 self._hold(hold=True)
 

@@ -62,7 +62,7 @@ class Stepping:
         _ = self.method
 
     def gates(self) -> list[nn.Parameter]:
-        """Return the gates, one parameter per group; an optimiser gets them only for the paper's rule."""
+        """Return the gates, one parameter per group, which only the paper's rule optimises."""
         return [group.filter.theta for group in self.groups]
 
     def step(self) -> None:
