@@ -78,3 +78,7 @@ class DivergedError(ShrinkNetsCoreError):
 
 class NetworkFileError(ShrinkNetsCoreError):
     """A file is not a network that this version can load."""
+
+
+class UntraceableError(ShrinkNetsCoreError):
+    """A module's operations can't be written down once for all inputs."""

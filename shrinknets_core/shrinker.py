@@ -1,6 +1,7 @@
 """The Shrinker: puts gates on any module, and removes what dies."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from shrinknets_core.method.options import ShrinkOptions, Target
 from shrinknets_core.method.stepping import Stepping, round_up
 from shrinknets_core.probing import differ, find_liars, outputs, repeatable_modes
 from shrinknets_core.surgery import Cuts, Operation, plan_optimizer
+from shrinknets_core.widening import Widening
 
 MAX_ROUNDS = 12
 """So often a module's code is tried with shrunken tensors, before all of its features are frozen."""
@@ -75,14 +77,22 @@ class Shrinker(Stepping):
         shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
         shapes.update({f"{path}#": torch.Size(v.shape) for path, v in graph.book.counts.items()})
         graph.axes.update({f"{path}#": [v] for path, v in graph.book.counts.items()})
+        shapes.update({f"{path}##": torch.Size(v.shape) for path, (_, v) in graph.book.wide.items()})
+        graph.axes.update({f"{path}##": [v] for path, (_, v) in graph.book.wide.items()})
+        sizes = {path: (axis, len(v)) for path, (axis, v) in graph.book.wide.items()}
+        self._widening = Widening(self.model, sizes)
         parameters = {n for n, t in self._tensors.items() if isinstance(t, nn.Parameter)}
+        seen: Counter[tuple[str, ...]] = Counter()
         for attempt in range(MAX_ROUNDS + 1):
             self.groups = make_groups(graph, shapes, parameters)
             misfit = self._try(graph)
             if misfit is None:
                 break
-            everything = attempt >= MAX_ROUNDS - 1
-            graph = refreeze(graph, misfit.nodes, misfit.reason, everything=everything)
+            # The same misfit again: what was frozen there was not what mattered.
+            place = tuple(node.name for _, node in misfit.nodes)
+            widening = 3 if attempt >= MAX_ROUNDS - 1 else seen[place]
+            seen[place] += 1
+            graph = refreeze(graph, misfit.nodes, misfit.reason, widening=widening)
         self.failures = [failure for flow in graph.flows for failure in flow.failures]
         self.graph = graph
         if where is not None:
@@ -111,16 +121,18 @@ class Shrinker(Stepping):
             return None
         alive = torch.ones(graph.book.count, dtype=torch.bool)
         alive[list(dead)] = False
-        cuts, counts = _cuts(self.groups, removed)
+        cuts, counts, wide = _cuts(self.groups, removed)
         operation = Operation()
         for name, cut in cuts.items():
             operation.plan(self._tensors[name], cut)
         operation.apply()
+        kept = self._widening.cut(wide)
         notes = restate_sizes(self.model, counts)
         try:
             return find_misfit(graph, self.model, alive)
         finally:
             put_back(notes)
+            self._widening.put(kept)
             operation.undo()
 
     def _probe(self, inputs: Inputs) -> None:
@@ -180,7 +192,7 @@ class Shrinker(Stepping):
         holders: Sequence[torch.optim.Optimizer],
     ) -> Callable[[], None]:
         """Cut features from everything, all or nothing; returns what undoes it for the model."""
-        cuts, counts = _cuts(groups, removed)
+        cuts, counts, wide = _cuts(groups, removed)
         operation = Operation()
         for name, cut in cuts.items():
             operation.plan(self._tensors[name], cut)
@@ -194,6 +206,7 @@ class Shrinker(Stepping):
             plan_optimizer(operation, holder, by_identity)
         places = [(group, group.slots, group.gated) for group in self.groups]
         operation.apply()
+        kept = self._widening.cut(wide)
         notes = restate_sizes(self.model, counts)
         for group in self.groups:
             group.follow(removed.get(id(group)), cuts)
@@ -201,6 +214,7 @@ class Shrinker(Stepping):
 
         def undo() -> None:
             put_back(notes)
+            self._widening.put(kept)
             operation.undo()
             for group, slots, gated in places:
                 group.slots, group.gated = slots, gated
@@ -232,8 +246,11 @@ class Shrinker(Stepping):
 
 def _cuts(
     groups: Sequence[Group], removed: dict[int, Tensor]
-) -> tuple[dict[str, Cuts], dict[str, int]]:
-    """Work out what stays of each tensor's axes, and how many groups layers have left."""
+) -> tuple[dict[str, Cuts], dict[str, int], dict[str, Tensor]]:
+    """Work out what stays of each tensor's axes, of layers' groups, and of wide modules' features.
+
+    The latter two are slots of tensors that don't exist: `name#` and `name##`.
+    """
     gone: dict[tuple[str, int], Tensor] = {}
     for group in groups:
         lost = removed[id(group)]
@@ -245,13 +262,13 @@ def _cuts(
             gone[key] = gone[key] | mask if key in gone else mask
     cuts: dict[str, Cuts] = {}
     counts: dict[str, int] = {}
+    wide: dict[str, Tensor] = {}
     for (name, axis), mask in gone.items():
         kept = torch.nonzero(~mask).flatten()
-        if name.endswith("#"):
+        if name.endswith("##"):
+            wide[name[:-2]] = kept
+        elif name.endswith("#"):
             counts[name[:-1]] = len(kept)
-        if len(kept) < len(mask):
+        elif len(kept) < len(mask):
             cuts.setdefault(name, {})[axis] = kept
-    virtual = [name for name in cuts if name.endswith("#")]
-    for name in virtual:
-        del cuts[name]
-    return cuts, counts
+    return cuts, counts, wide

@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ MAX_ENTRIES = 1 << 16
 """Label arrays larger than this are not split into slices: their features are frozen."""
 MAX_KNOWN = 1 << 20
 """Constants up to this many entries are computed, as they may be indices."""
+
+TOGETHER = "a statistic over the features"
+"""Why features stay that a module looks at all together."""
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
@@ -49,14 +52,25 @@ class Flow:
         self.shapes: list[tuple[int, ...]] = []
         self.failures: list[str] = []
         self.counts: dict[fx.Node, Tensor] = {}
+        self.statistics: list[fx.Node] = []
+        self.skipped: set[fx.Node] = set()
         self._values: dict[fx.Node, Any] = {}
         self._roots: dict[fx.Node, fx.Node] = {}
 
-    def run(self, trace: Trace, stored: dict[str, Tensor]) -> None:
-        """Let labels flow through a trace; stored: the tensors behind the names."""
+    def run(
+        self, trace: Trace, stored: dict[str, Tensor], wide: Mapping[fx.Node, tuple[fx.Node, int]]
+    ) -> None:
+        """Let labels flow through a trace.
+
+        stored: the tensors behind the names.
+        wide: for operations of modules that run at full width, what the module gets and the axis
+            of its features.
+        """
         for node in trace.graph.nodes:
             self.node = node
-            if node.op == "placeholder":
+            if node in wide:
+                self._pass(node, *wide[node])
+            elif node.op == "placeholder":
                 self._values[node] = self._place(node, trace, stored)
             elif node.op == "call_function":
                 self._call(node)
@@ -65,6 +79,19 @@ class Flow:
                     self.freeze_all(value, "an output of the network")
             else:
                 self._values[node] = None
+
+    def _pass(self, node: fx.Node, source: fx.Node, axis: int) -> None:
+        """Lead features past a module that sees the dead ones as zeros."""
+        value = self._values[source]
+        self.skipped.add(node)
+        features = value.axes.get(axis)
+        self.freeze_all(value.without([axis]), TOGETHER)
+        if features is None or tuple(node.meta["val"].shape) != value.shape:
+            self._values[node] = None
+            return
+        if not any(n in self.skipped for n in source.users if n is not node):
+            self.book.demand(features.labels, [(value, axis)], TOGETHER)
+        self._values[node] = Value(shape=value.shape, axes={axis: Axis(labels=features.labels)})
 
     def value_of(self, node: fx.Node) -> Any:
         """Return what the flow knows of a node's result."""
@@ -88,6 +115,8 @@ class Flow:
     def freeze(self, axis: Axis | None, reason: str) -> None:
         """Keep the features of an axis for ever."""
         if axis is not None:
+            if reason == TOGETHER:
+                self.statistics.append(self.node)
             self.book.freeze(axis.labels, f"{reason} ({self._place_name()})")
 
     def freeze_all(self, value: Value, reason: str) -> None:

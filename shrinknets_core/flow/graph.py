@@ -10,8 +10,9 @@ from shrinknets_core.flow import contractions, elementwise, movement, recurrent,
 from shrinknets_core.flow.flow import Flow
 from shrinknets_core.flow.labels import LabelBook
 from shrinknets_core.flow.parts import trace_all
-from shrinknets_core.flow.tracing import Inputs, Trace, stored_tensors
+from shrinknets_core.flow.tracing import Inputs, Trace, module_path, stored_tensors
 from shrinknets_core.flow.units import Units, find_units
+from shrinknets_core.flow.wide import find_calls, find_wide
 
 RULE_MODULES = (contractions, elementwise, movement, recurrent, statistics)
 """Importing them registers the rules."""
@@ -49,23 +50,73 @@ def analyse(model: nn.Module, inputs: Inputs) -> FlowGraph:
 
 
 def follow(model: nn.Module, traces: list[Trace], untraced: dict[str, str]) -> FlowGraph:
-    """Follow the features through given traces."""
+    """Follow the features through given traces.
+
+    Modules with a statistic over features that could be removed otherwise run at full width.
+    """
     stored = stored_tensors(model)
     names = first_names(stored)
     for one in traces:
         one.stored.update({key: names[id(stored[name])] for key, name in one.stored.items()})
+    graph = _follow(stored, traces, untraced, {})
+    wide = find_wide(traces, graph.flows)
+    if not wide:
+        return graph
+    graph = _follow(stored, traces, untraced, wide)
+    removable = {c for unit in graph.units.members for c in unit}
+    needed = {
+        path: axis
+        for path, (axis, labels) in graph.book.wide.items()
+        if not removable.isdisjoint(graph.units.classes[labels].tolist())
+    }
+    return graph if len(needed) == len(wide) else _follow(stored, traces, untraced, needed)
+
+
+def _follow(
+    stored: dict[str, Tensor], traces: list[Trace], untraced: dict[str, str], wide: dict[str, int]
+) -> FlowGraph:
     book = LabelBook()
     axes = _shared_axes(stored, book)
     flows = []
     for one in traces:
         flow = Flow(book, axes)
-        flow.run(one, stored)
+        flow.run(one, stored, _bypassed(one, wide))
         flows.append(flow)
+        _note_wide(one, flow, wide, book)
+    for path in wide:
+        _freeze_inside(path, axes, book)
     _freeze_unseen(traces, axes, book)
     units = find_units(book)
     return FlowGraph(
         axes=axes, units=units, book=book, traces=traces, flows=flows, untraced=untraced
     )
+
+
+def _bypassed(trace: Trace, wide: dict[str, int]) -> dict[fx.Node, tuple[fx.Node, int]]:
+    return {
+        node: (call.source, axis)
+        for path, axis in wide.items()
+        for call in find_calls(trace, path)
+        for node in call.nodes
+    }
+
+
+def _note_wide(trace: Trace, flow: Flow, wide: dict[str, int], book: LabelBook) -> None:
+    """Write down the features that each wide module gets; calls with others are tied to them."""
+    for path, axis in wide.items():
+        for call in find_calls(trace, path):
+            features = flow.value_of(call.source).axes.get(axis)
+            if features is not None:
+                _, first = book.wide.setdefault(path, (axis, features.labels))
+                book.tie(first, features.labels)
+
+
+def _freeze_inside(path: str, axes: dict[str, list[Tensor | None]], book: LabelBook) -> None:
+    for name, labels in axes.items():
+        if name.startswith(f"{path}."):
+            for vector in labels:
+                if vector is not None:
+                    book.freeze(vector, "belongs to a module that runs at full width")
 
 
 def _freeze_unseen(
@@ -84,18 +135,35 @@ def _freeze_unseen(
 
 
 def refreeze(
-    graph: FlowGraph, nodes: list[tuple[Flow, fx.Node]], reason: str, *, everything: bool
+    graph: FlowGraph, nodes: list[tuple[Flow, fx.Node]], reason: str, *, widening: int
 ) -> FlowGraph:
-    """Freeze what meets at operations that don't follow a cut, and find the units anew."""
-    frozen = len(graph.book.frozen)
-    for flow, node in nodes:
+    """Freeze what meets at operations that don't follow a cut, and find the units anew.
+
+    widening: 0 for the operations alone, 1 for all that their modules' own code runs, 2 for all
+        that runs inside these modules, 3 for everything.
+    """
+    if widening >= 3 or not nodes:
+        graph.book.freeze(torch.arange(graph.book.count), reason)
+    for flow, node in _widened(graph, nodes, widening):
         for value in flow.values_at(node):
             for axis in value.axes.values():
                 graph.book.freeze(axis.labels, reason)
-    if everything or len(graph.book.frozen) == frozen:
-        graph.book.freeze(torch.arange(graph.book.count), reason)
-    units = find_units(graph.book)
-    return dataclasses.replace(graph, units=units)
+    return dataclasses.replace(graph, units=find_units(graph.book))
+
+
+def _widened(
+    graph: FlowGraph, nodes: list[tuple[Flow, fx.Node]], widening: int
+) -> list[tuple[Flow, fx.Node]]:
+    if widening == 0:
+        return nodes
+    paths = {module_path(node) for _, node in nodes}
+    inside = tuple(f"{path}." if path else "" for path in paths)
+    return [
+        (flow, node)
+        for flow in graph.flows
+        for node in flow.nodes()
+        if module_path(node) in paths or (widening > 1 and module_path(node).startswith(inside))
+    ]
 
 
 def first_names(stored: dict[str, Tensor]) -> dict[int, str]:

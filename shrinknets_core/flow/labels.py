@@ -100,6 +100,7 @@ class LabelBook:
         self.relations: list[Relation] = []
         self.demands: list[Demand] = []
         self.counts: dict[str, Tensor] = {}
+        self.wide: dict[str, tuple[int, Tensor]] = {}
 
     def fresh(self, size: int) -> Tensor:
         """Return labels that nobody has, (size,) int64."""

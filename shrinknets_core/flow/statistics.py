@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shrinknets_core.flow.flow import Flow, rule, schema_name, union
+from shrinknets_core.flow.flow import TOGETHER, Flow, rule, schema_name, union
 from shrinknets_core.flow.labels import Axis, Value
 
-TOGETHER = "a statistic over the features"
 
 
 @rule("batch_norm", "instance_norm", "native_batch_norm", "cudnn_batch_norm")

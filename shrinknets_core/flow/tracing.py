@@ -4,13 +4,16 @@ import contextlib
 import functools
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils._pytree import tree_leaves
+
+from shrinknets_core.errors import UntraceableError
 
 Inputs = Tensor | tuple[object, ...] | Mapping[str, object]
 """Example inputs: one tensor, the positional arguments, or the keyword arguments."""
@@ -63,6 +66,7 @@ def trace(model: nn.Module, call: Call, *, training: bool, path: str = "") -> Tr
         model.train(training)
         with _plain_outputs(module), _no_cumulative_average(model):
             program = torch.export.export(module, *call, strict=False)
+    _expect_sizes(program.graph)
     prefix = f"{path}." if path else ""
     signature = program.graph_signature
     own = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -80,6 +84,14 @@ def trace(model: nn.Module, call: Call, *, training: bool, path: str = "") -> Tr
         graph=program.graph, stored=stored, constants=constants, path=path, training=training,
         call=call,
     )  # fmt: skip
+
+
+def _expect_sizes(graph: fx.Graph) -> None:
+    """Refuse graphs in which a size is only known once the data are."""
+    for node in graph.nodes:
+        for fake in tree_leaves(node.meta.get("val")):
+            if isinstance(fake, Tensor) and not all(isinstance(n, int) for n in fake.shape):
+                raise UntraceableError(f"sizes depend on the data (at {node.name})")
 
 
 def retrace(model: nn.Module, before: Trace) -> Trace:
@@ -194,3 +206,9 @@ def module_path(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values()]
     return str(paths[-1]) if paths else ""
+
+
+def is_inside(node: fx.Node, paths: Container[str]) -> bool:
+    """Tell whether an operation runs inside one of the modules of these paths."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return any(name.partition("@")[0] in paths for name, _ in stack.values())

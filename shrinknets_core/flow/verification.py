@@ -1,5 +1,6 @@
 """Does a module's own code follow when its tensors shrink? Trace it again, and compare."""
 
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from shrinknets_core.flow.flow import Flow, schema_name
 from shrinknets_core.flow.graph import FlowGraph
 from shrinknets_core.flow.labels import Value
 from shrinknets_core.flow.movement import spread
-from shrinknets_core.flow.tracing import Trace, retrace
+from shrinknets_core.flow.tracing import Trace, is_inside, retrace
 
 SIZED = {
     "view", "reshape", "_unsafe_view", "expand", "broadcast_to", "unflatten", "split",
@@ -29,6 +30,9 @@ MOVED = {
     "unbind", "unfold", "tile",
 }  # fmt: skip
 """Operations whose arguments might pick other entries after a cut."""
+
+
+PLACE = re.compile(r'File "[^"]+", line \d+')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,34 +61,45 @@ def find_misfit(graph: FlowGraph, shrunken: nn.Module, alive: Tensor) -> Misfit 
             after = retrace(shrunken, before)
         except Exception as error:  # noqa: BLE001  (whatever the model raises)
             return _from_error(graph, error)
-        if (misfit := _compare(flow, before, after, graph.units.classes, alive)) is not None:
+        if (misfit := _compare(flow, before, after, graph, alive)) is not None:
             return misfit
     return None
 
 
 def _from_error(graph: FlowGraph, error: Exception) -> Misfit:
-    """Find the operations on the line of the model's code at which an error was raised."""
+    """Find the operations on the line of the model's code at which an error was raised.
+
+    They are those with all of their call stack among the error's frames, the deepest of them.
+    """
     message = f"its code does not follow: {str(error).splitlines()[0] if str(error) else error!r}"
-    lines = [(frame.f_code.co_filename, line) for frame, line in
-             traceback.walk_tb(error.__traceback__)]  # fmt: skip
-    for filename, line in reversed(lines):
-        place = f'File "{filename}", line {line}, '
-        nodes = [
-            (flow, node)
-            for flow in graph.flows
-            for node in flow.nodes()
-            if place in (node.meta.get("stack_trace") or "")
-        ]
-        if nodes:
-            return Misfit(nodes=nodes, reason=message)
-    return Misfit(nodes=[], reason=message)
+    frames = {
+        f'File "{frame.f_code.co_filename}", line {line}'
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    }
+    deepest: list[tuple[Flow, fx.Node]] = []
+    depth = 0
+    for flow in graph.flows:
+        for node in flow.nodes():
+            places = PLACE.findall(node.meta.get("stack_trace") or "")
+            if not places or not set(places) <= frames or len(places) < depth:
+                continue
+            deepest = [] if len(places) > depth else deepest
+            depth = len(places)
+            deepest.append((flow, node))
+    return Misfit(nodes=deepest, reason=message)
 
 
 def _compare(
-    flow: Flow, before: Trace, after: Trace, classes: Tensor, alive: Tensor
+    flow: Flow, before: Trace, after: Trace, graph: FlowGraph, alive: Tensor
 ) -> Misfit | None:
+    classes, wide = graph.units.classes, set(graph.book.wide)
+
     def calls(trace_: Trace) -> list[fx.Node]:
-        return [n for n in trace_.graph.nodes if n.op == "call_function"]
+        return [
+            node
+            for node in trace_.graph.nodes
+            if node.op == "call_function" and not is_inside(node, wide)
+        ]
 
     def lives(labels: Tensor) -> Tensor:
         return alive[classes[labels]]
