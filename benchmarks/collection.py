@@ -32,17 +32,22 @@ def main() -> None:
     parser.add_argument("--peer", action="store_true", help="measure Torch-Pruning as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python "
-          f"{sys.version.split()[0]}, torch {torch.__version__}, 1 thread, median of {REPEATS}")
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python "
+        f"{sys.version.split()[0]}, torch {torch.__version__}, 1 thread, median of {REPEATS}"
+    )
     step, collection = alternate(deep_step, deep_collection)
-    print(f"4 x 4000: step {step:.0f} ms, collection {collection:.0f} ms, "
-          f"ratio {collection / step:.2f}")
+    print(
+        f"4 x 4000: step {step:.0f} ms, collection {collection:.0f} ms, "
+        f"ratio {collection / step:.2f}"
+    )
     if not options.peer:
         print(f"784-5000-5000-10: {alternate(wide_collection)[0]:.0f} ms")
         return
     ours, theirs = alternate(wide_collection, wide_peer)
-    print(f"784-5000-5000-10: {ours:.0f} ms, Torch-Pruning {theirs:.0f} ms, "
-          f"ratio {ours / theirs:.2f}")
+    print(
+        f"784-5000-5000-10: {ours:.0f} ms, Torch-Pruning {theirs:.0f} ms, ratio {ours / theirs:.2f}"
+    )
 
 
 def alternate(*measures: Callable[[], float]) -> list[float]:

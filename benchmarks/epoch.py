@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from shrinknets_core import MLP, Phase, Proximal, Rows, Split, TrainOptions, collect
+from shrinknets_core import Phase, Rows, ShrinkOptions, Split, TrainOptions
+from shrinknets_core.families import mlp_family
 from shrinknets_core.finishing import plain_layers
 from shrinknets_core.training import Loop
 
@@ -33,7 +34,7 @@ WIDE = (5000, 5000)
 def random_split(rows: int, device: str) -> Split:
     """Make data of MNIST's shape: what they hold does not change the time."""
     x, y = torch.randn(rows, INPUTS), torch.randint(CLASSES, (rows,))
-    part, few = Rows(x=x, y=y), Rows(x=x[:1], y=y[:1])
+    part, few = Rows(x=x, y=y), Rows(x=x[:2], y=y[:2])
     split = Split(
         name="random",
         train=part,
@@ -60,20 +61,19 @@ def plain_epoch(
     return time.perf_counter() - started
 
 
-def our_epoch(loop: Loop, rule: Proximal) -> float:
-    # So small a penalty that nothing dies, but every operation is done.
-    step = partial(rule.step, 1e-9)
-    return loop.epoch(phase=Phase.SHRINK, lr=1e-3, lam=1e-9, after_step=step).seconds
+def our_epoch(loop: Loop) -> float:
+    return loop.epoch(phase=Phase.SHRINK, lr=1e-3).seconds
 
 
-def shrink(loop: Loop, rule: Proximal, widths: tuple[int, ...]) -> None:
+def shrink(loop: Loop, widths: tuple[int, ...]) -> None:
     """Take one step, so that the optimiser has state; then leave so many features and collect."""
     few = Split(**{**vars(loop.split), "train": loop.split.validation})
     whole, loop.split = loop.split, few
-    our_epoch(loop, rule)
-    for layer, width in zip(loop.model.gatings(), widths, strict=True):
-        layer.kill(torch.arange(width, layer.num_features, device=layer.theta.device))
-    collect(loop.model, loop.model.groups(), [loop.optimizer])
+    our_epoch(loop)
+    assert loop.trainee.shrinker is not None
+    for group, width in zip(loop.trainee.shrinker.groups, widths, strict=True):
+        group.kill(range(width, group.size))
+    loop.collect()
     loop.split = whole
 
 
@@ -84,15 +84,18 @@ def loops(widths: tuple[int, ...], split: Split, batch: int) -> dict[str, Callab
         torch.optim.AdamW(plain[0].parameters(), lr=1e-3, weight_decay=0.0),
         torch.optim.AdamW(plain[1].parameters(), lr=1e-3, weight_decay=0.0, fused=True),
     ]
-    ours = MLP(INPUTS, WIDE, CLASSES).to(device)
-    loop = Loop(ours, split, TrainOptions(batch_size=batch, device=str(device)))
-    rule = Proximal(ours.groups())
-    shrink(loop, rule, widths)
+    options = TrainOptions(batch_size=batch, device=str(device))
+    # So small a penalty that nothing dies, but every operation is done.
+    trainee = options.build(split, WIDE, family=mlp_family(), shrink=ShrinkOptions())
+    assert trainee.shrinker is not None
+    trainee.shrinker.lam = 1e-9
+    loop = Loop(trainee, split, options)
+    shrink(loop, widths)
     data = (split.train.x, split.train.y, batch)
     return {
         "plain": partial(plain_epoch, plain[0], optimizers[0], *data),
         "plain, fused": partial(plain_epoch, plain[1], optimizers[1], *data),
-        "ours": partial(our_epoch, loop, rule),
+        "ours": partial(our_epoch, loop),
     }
 
 

@@ -1,5 +1,6 @@
 """Data sets as tensors, split into training, validation and test rows by a seed."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,12 @@ LOADERS: dict[str, Callable[[], Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Examples: x (n, inputs) float32, standardised; y (n,) int64, the classes."""
+    """Examples.
+
+    Attributes:
+        x: (n, inputs) or (n, channels, height, width) float32, standardised.
+        y: (n,) int64, the classes.
+    """
 
     x: Tensor
     y: Tensor
@@ -42,7 +48,8 @@ class Split:
 
     Attributes:
         train, validation, test: the rows, disjoint.
-        mean, std: (inputs,) of the training rows; the rows hold (raw − mean) / std.
+        mean, std: (inputs,), or (channels, 1, 1) for images, of the training rows; the rows hold
+            (raw − mean) / std.
         num_classes: classes are 0 … num_classes − 1.
     """
 
@@ -56,8 +63,13 @@ class Split:
 
     @property
     def inputs(self) -> int:
-        """Features of one example."""
-        return self.train.x.shape[1]
+        """Numbers in one example."""
+        return math.prod(self.input_shape)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.train.x.shape[1:])
 
     def to(self, device: torch.device | str) -> "Split":
         """Return the same split on a device."""
@@ -95,10 +107,11 @@ def load_dataset(name: str, *, seed: int) -> Split:
 
 
 def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
-    """Split raw rows x (n, inputs) and y (n,) int64, classes from 0, and standardise them.
+    """Split raw rows x and y (n,) int64, classes from 0, and standardise them.
 
-    Mean and deviation come from the training rows alone; a column that never changes there keeps
-    the deviation 1. The rows become float32.
+    x is (n, inputs), or (n, channels, height, width) for images. Mean and deviation come from the
+    training rows alone, one for each column or channel; what never changes there keeps the
+    deviation 1. The rows become float32.
 
     Raises:
         OptionError: shapes or classes are not as said, or a class has too few rows to be split.
@@ -115,7 +128,10 @@ def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
     except ValueError as error:
         expected = "classes with enough rows for each of training, validation and test"
         raise OptionError("y", expected=expected, got=str(error)) from error
-    mean, std = x[train].mean(0), x[train].std(0)
+    across = 0 if x.dim() == 2 else (0, 2, 3)
+    mean, std = x[train].mean(across), x[train].std(across)
+    if x.dim() == 4:
+        mean, std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
     std = torch.where(std > 0, std, 1.0)
     x = (x - mean) / std
     parts = [Rows(x=x[rows], y=y[rows]) for rows in (train, validation, test)]
@@ -131,8 +147,9 @@ def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
 
 
 def _check_rows(x: Tensor, y: Tensor) -> None:
-    if x.dim() != 2 or y.shape != x.shape[:1] or len(y) == 0:
+    if x.dim() not in {2, 4} or y.shape != x.shape[:1] or len(y) == 0:
+        expected = "of shapes (n, inputs) or (n, channels, height, width), and (n,)"
         shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
-        raise OptionError("x and y", expected="of shapes (n, inputs) and (n,)", got=shapes)
+        raise OptionError("x and y", expected=expected, got=shapes)
     if y.is_floating_point() or int(y.min()) < 0:
         raise OptionError("y", expected="whole numbers from 0, one per class", got=y.tolist()[:10])

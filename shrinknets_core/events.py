@@ -23,7 +23,7 @@ class EpochRecord:
         step: the epoch's number in this training, from 1.
         train_loss: mean cross-entropy over the epoch's batches, penalties left out.
         validation_accuracy: a share, 0 to 1.
-        widths: living features per hidden layer at the end of the epoch.
+        widths: living features of each of the family's layers at the end of the epoch.
         parameters, macs: of the network of these widths, gates folded.
         lam: the penalty in force at the end of the epoch, in loss per unit of gate.
         seconds: spent on training, without evaluation.
@@ -46,15 +46,17 @@ class TrainedNetwork:
     """A concrete network with its weights: plain PyTorch, no gates left.
 
     Attributes:
-        module: takes raw rows (batch, inputs) float32 and gives logits (batch, classes); it is on
-            the CPU, in evaluation mode.
-        full_widths: the hidden layers of the network that it was cut from.
-        kept: for each hidden layer the original numbers of the features that stayed.
+        module: takes raw rows (batch, …) float32 and gives logits (batch, classes); it is on the
+            CPU, in evaluation mode.
+        family: how it is built.
+        full_widths: the layers of the network that it was cut from.
+        kept: for each layer the original numbers of the features that stayed.
         step: the epoch that it comes from, the best by validation.
         test_accuracy: measured once, after the choice.
     """
 
     module: nn.Sequential
+    family: str = "mlp"
     full_widths: tuple[int, ...]
     kept: tuple[tuple[int, ...], ...]
     parameters: int
@@ -66,12 +68,12 @@ class TrainedNetwork:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Features per hidden layer, input side first."""
+        """Features of each of the family's layers, input side first."""
         return tuple(len(features) for features in self.kept)
 
     @property
     def hidden_units(self) -> int:
-        """All hidden features together."""
+        """All features together."""
         return sum(self.widths)
 
 

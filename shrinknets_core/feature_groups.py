@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from shrinknets_core.filters import Filter
 from shrinknets_core.flow.graph import FlowGraph
 from shrinknets_core.flow.labels import Demand, Site
+
+if TYPE_CHECKING:
+    from shrinknets_core.bypassing import Bypass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,9 @@ class Group:
         gated: the axes at which entries are multiplied by the gates; parts of the slots.
         readers: the weights that read the features, by name, and the axis they are read along.
         cost: parameters that go with one feature, all others there.
+        bypass: for the one feature that stands for a whole branch beside a skip connection, how to
+            leave it out.
+        branches: those that die with the last of these features.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class Group:
         self.gated = tuple(gated)
         self.readers = readers
         self.members = tuple(members)
+        self.branches: list[Group] = []
+        self.bypass: Bypass | None = None
         self.cost = cost
 
     def __repr__(self) -> str:
@@ -92,16 +101,16 @@ class Group:
             OptionError: an index is not below the group's size.
         """
         self.filter.kill(indices)
+        if self.branches and self.alive == 0:
+            for branch in self.branches:
+                branch.kill([0])
 
 
 def _follow(slot: Slot, removed: Tensor | None, cuts: dict[str, dict[int, Tensor]]) -> Slot:
     index = slot.index
     if removed is not None:
         new = torch.where(removed, -1, torch.cumsum(~removed, dim=0) - 1)
-        lost = removed[index.clamp(min=0)] & (index >= 0)
         index = torch.where(index >= 0, new[index.clamp(min=0)], -1)
-        if slot.tensor.endswith("#"):
-            index = index[~lost]
     if (kept := cuts.get(slot.tensor, {}).get(slot.axis)) is not None:
         index = index[kept]
     return Slot(tensor=slot.tensor, axis=slot.axis, index=index)

@@ -93,7 +93,7 @@ class Filter(nn.Module):
 
     @torch.no_grad()
     def protect(self) -> None:
-        """Put the floor under the `min_features` living ones with the largest gates; never waits."""
+        """Put the floor under the `min_features` largest living gates; never waits."""
         # A dead feature must lose the comparison even where all living gates are negative.
         living = torch.where(self.alive > 0, self.theta, -torch.inf)
         if self.min_features == 1:
@@ -105,10 +105,6 @@ class Filter(nn.Module):
     def tensors(self) -> tuple[Tensor, ...]:
         """Return everything that has an entry per feature."""
         return (self.theta, *self.buffers())
-
-    def is_starved(self) -> bool:
-        """Tell whether only the floor keeps the layer alive; waits for the device."""
-        return float(self.theta.detach().max()) <= floor_value(self.theta.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}"

@@ -1,5 +1,6 @@
-"""From a trained MLP to a network that people take away: plain layers on raw rows."""
+"""From a trained network to one that people take away: plain, on the CPU, on raw rows."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -8,36 +9,43 @@ from torch import Tensor, nn
 
 from shrinknets_core.data import Split
 from shrinknets_core.events import TrainedNetwork
-from shrinknets_core.mlp import MLP, mlp_size
+from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Choice, evaluate
 
 
-def finish(
-    choice: Choice,
-    split: Split,
-    *,
-    full_widths: Sequence[int],
-    kept: Sequence[Tensor] | None = None,
-    lam: float = 0.0,
-) -> TrainedNetwork:
+class Standardise(nn.Module):
+    """`(x − mean) / std`; x (batch, channels, height, width), mean and std (channels, 1, 1)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def finish(choice: Choice, split: Split, trainee: Trainee, *, lam: float = 0.0) -> TrainedNetwork:
     """Turn the chosen epoch into a network and measure it on the test rows, once.
 
     Args:
-        choice: must hold a model.
-        split: on the model's device; its standardisation goes into the first layer.
-        full_widths: hidden layers at the start of the training.
-        kept: the original feature numbers of each layer; None where nothing was removed.
+        choice: must hold a network.
+        split: on its device; its standardisation goes into the network.
+        trainee: what it was chosen from, for the numbers of its features.
         lam: the penalty that led to this size.
     """
     assert choice.record is not None
-    assert choice.model is not None
-    _, test_accuracy = evaluate(choice.model, split.test)
-    size = mlp_size(split.inputs, choice.record.widths, split.num_classes)
-    features = [torch.arange(width) for width in full_widths] if kept is None else kept
+    assert choice.module is not None
+    _, test_accuracy = evaluate(choice.module, split.test)
+    size = trainee.size(choice.record.widths)
     return TrainedNetwork(
-        module=on_raw_rows(choice.model, mean=split.mean, std=split.std),
-        full_widths=tuple(full_widths),
-        kept=tuple(tuple(ids.tolist()) for ids in features),
+        module=on_raw_rows(choice.module, mean=split.mean, std=split.std),
+        family=trainee.family.name,
+        full_widths=trainee.full_widths,
+        kept=trainee.kept(),
         parameters=size.parameters,
         macs=size.macs,
         validation_accuracy=choice.record.validation_accuracy,
@@ -47,16 +55,30 @@ def finish(
     )
 
 
-@torch.no_grad()
-def on_raw_rows(model: MLP, *, mean: Tensor, std: Tensor) -> nn.Sequential:
-    """Return plain layers on the CPU that take raw rows instead of standardised ones.
+def on_raw_rows(model: nn.Module, *, mean: Tensor, std: Tensor) -> nn.Sequential:
+    """Return a network on the CPU that takes raw rows instead of standardised ones.
 
-    `W ((x − m) / s) + b = (W / s) x + (b − (W / s) m)`, computed in float64. The model must have no
-    filters; it stays as it is. mean, std: (inputs,).
+    A plain stack of linear layers comes without further ones: the first takes over the
+    standardisation. Others get a layer before them, as with zero padding nothing can take it over.
+
+    Args:
+        model: without gates; stays as it is where it is a plain stack, moves otherwise.
+        mean: of the raw rows, (inputs,) or (channels, 1, 1).
+        std: likewise.
     """
-    assert not model.filters
-    sources = model.linears()
-    layers = plain_layers(sources[0].in_features, model.widths(), sources[-1].out_features)
+    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    plain = (nn.Flatten, nn.Linear, nn.ReLU)
+    if mean.dim() == 1 and all(isinstance(layer, plain) for layer in model.children()):
+        return _folded_into_first(linears, mean=mean, std=std)
+    parts = OrderedDict(standardise=Standardise(mean, std), network=model)
+    return nn.Sequential(parts).cpu().eval()
+
+
+@torch.no_grad()
+def _folded_into_first(sources: Sequence[nn.Linear], *, mean: Tensor, std: Tensor) -> nn.Sequential:
+    """`W ((x − m) / s) + b = (W / s) x + (b − (W / s) m)`, computed in float64."""
+    widths = [layer.out_features for layer in sources]
+    layers = plain_layers(sources[0].in_features, widths[:-1], widths[-1])
     linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
     for new, old in zip(linears, sources, strict=True):
         new.load_state_dict(old.state_dict())

@@ -1,6 +1,6 @@
 """Gates in a plain module: hooks multiply what layers compute, or the tensors they compute with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,11 +139,12 @@ class Gating:
         self._aliases = _aliases(model)
         self._handles: list[RemovableHandle] = []
         self._homes: list[tuple[nn.Module, str]] = []
-        self._register()
-        self.install()
+        self.register(self._groups)
 
-    def _register(self) -> None:
+    def register(self, groups: Iterable[Group]) -> None:
         """Make each filter a part of a layer that it gates, so that it moves and saves with it."""
+        self._groups = list(groups)
+        self._aliases = _aliases(self._model)
         for group in self._groups:
             tensor = group.gated[0].tensor if group.gated else group.slots[0].tensor
             path = tensor.rpartition(".")[0]
@@ -153,6 +154,14 @@ class Gating:
             name = _free_name(module)
             module.add_module(name, group.filter)
             self._homes.append((module, name))
+        self.install()
+
+    def unregister(self) -> None:
+        """Take all hooks and filters out of the model."""
+        self.remove_hooks()
+        for module, name in self._homes:
+            delattr(module, name)
+        self._homes.clear()
 
     def drop(self, group: Group) -> None:
         """Stop gating one group, and take its filter out of the model."""
@@ -171,11 +180,14 @@ class Gating:
                 result.setdefault((slot.tensor, slot.axis), []).append(factor)
         return result
 
-    def install(self) -> None:
-        """Put the hooks in place, after removing those that are there."""
+    def install(self, *, without: Container[str] = ()) -> None:
+        """Put the hooks in place, after removing those that are there.
+
+        without: tensors to leave ungated.
+        """
         self.remove_hooks()
         shadows: dict[str, dict[str, dict[int, list[Factor]]]] = {}
-        factors = self.factors()
+        factors = {key: found for key, found in self.factors().items() if key[0] not in without}
         for name, layer in self._linears(factors).items():
             rows = factors.pop((f"{name}.weight", 0), None)
             factors.pop((f"{name}.bias", 0), None)
@@ -232,10 +244,7 @@ class Gating:
         tensors = stored_tensors(self._model)
         for name, tensor in self.folded().items():
             tensors[name].data = tensor
-        self.remove_hooks()
-        for module, name in self._homes:
-            delattr(module, name)
-        self._homes.clear()
+        self.unregister()
 
     def remove_hooks(self) -> None:
         """Stop gating."""

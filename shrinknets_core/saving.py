@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from shrinknets_core.errors import NetworkFileError
+from shrinknets_core.errors import NetworkFileError, OptionError
 from shrinknets_core.events import TrainedNetwork
 from shrinknets_core.finishing import plain_layers
 
@@ -29,7 +29,12 @@ def serialise(network: TrainedNetwork) -> bytes:
     widths before and after, the original numbers of the features that stayed, outputs, and a
     digest of all tensors. Beside the weights it holds a random batch and the network's outputs on
     it. Loading compares both.
+
+    Raises:
+        OptionError: the network is no multi-layer perceptron.
     """
+    if network.family != "mlp":
+        raise OptionError("network", expected="of the family 'mlp'", got=network.family)
     layers = [layer for layer in network.module if isinstance(layer, nn.Linear)]
     probe = torch.randn(
         (PROBE_ROWS, layers[0].in_features),

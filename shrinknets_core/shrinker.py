@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from shrinknets_core.attributes import put_back, restate_sizes
+from shrinknets_core.bypassing import make_branches
+from shrinknets_core.explaining import explain, find_reasons
 from shrinknets_core.feature_groups import Group, make_groups
 from shrinknets_core.flow.graph import FlowGraph, analyse, first_names, refreeze
 from shrinknets_core.flow.tracing import Call, Inputs, arguments, stored_tensors
@@ -17,7 +19,9 @@ from shrinknets_core.gating import Gating, find_windows
 from shrinknets_core.method.options import ShrinkOptions, Target
 from shrinknets_core.method.stepping import Stepping, round_up
 from shrinknets_core.probing import differ, find_liars, outputs, repeatable_modes
-from shrinknets_core.surgery import Cuts, Operation, plan_optimizer
+from shrinknets_core.rewriting.forwards import restate_forwards
+from shrinknets_core.rewriting.rewriter import Rewriter
+from shrinknets_core.surgery import Cuts, Operation, forget, plan_optimizer
 from shrinknets_core.widening import Widening
 
 MAX_ROUNDS = 12
@@ -58,7 +62,6 @@ class Shrinker(Stepping):
         options: ShrinkOptions | None = None,
         target: Target | None = None,
     ) -> None:
-        self._prepare(example_inputs, lam=lam, options=options, target=target)
         self.model = model
         self.refused: dict[str, str] = {}
         self.failures: list[str] = []
@@ -66,7 +69,7 @@ class Shrinker(Stepping):
         tensors = stored_tensors(model)
         names = set(first_names(tensors).values())
         self._tensors = {name: tensor for name, tensor in tensors.items() if name in names}
-        self._counts: dict[str, Tensor] = {}
+        self._prepare(example_inputs, lam=lam, options=options, target=target)
         graph = analyse(model, example_inputs)
         self.refused.update(graph.untraced)
         self._build(graph, example_inputs, where)
@@ -74,20 +77,21 @@ class Shrinker(Stepping):
     def _build(
         self, graph: FlowGraph, inputs: Inputs, where: Callable[[str], bool] | None
     ) -> None:
-        shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
-        shapes.update({f"{path}#": torch.Size(v.shape) for path, v in graph.book.counts.items()})
-        graph.axes.update({f"{path}#": [v] for path, v in graph.book.counts.items()})
-        shapes.update({f"{path}##": torch.Size(v.shape) for path, (_, v) in graph.book.wide.items()})
-        graph.axes.update({f"{path}##": [v] for path, (_, v) in graph.book.wide.items()})
-        sizes = {path: (axis, len(v)) for path, (axis, v) in graph.book.wide.items()}
-        self._widening = Widening(self.model, sizes)
+        rewriter = Rewriter(self.model)
+        graph = rewriter.prepare(graph)
+        shapes = self._shapes(graph)
         parameters = {n for n, t in self._tensors.items() if isinstance(t, nn.Parameter)}
         seen: Counter[tuple[str, ...]] = Counter()
         for attempt in range(MAX_ROUNDS + 1):
             self.groups = make_groups(graph, shapes, parameters)
             misfit = self._try(graph)
             if misfit is None:
-                break
+                if not rewriter.restore_unused(graph, self.groups):
+                    break
+                continue
+            if not seen and (rewritten := rewriter.rewrite(graph)) is not graph:
+                graph, shapes = rewritten, self._shapes(rewritten)
+                continue
             # The same misfit again: what was frozen there was not what mattered.
             place = tuple(node.name for _, node in misfit.nodes)
             widening = 3 if attempt >= MAX_ROUNDS - 1 else seen[place]
@@ -98,13 +102,27 @@ class Shrinker(Stepping):
         if where is not None:
             self.groups = [group for group in self.groups if where(group.name)]
         self.groups = [group for group in self.groups if group.size > 1]
+        branches = make_branches(self.model, graph, self.groups, self._tensors)
+        self.groups += [group for group in branches if where is None or where(group.name)]
         windows = find_windows(graph.traces)
         for group in self.groups:
-            first = self._tensors[group.slots[0].tensor]
+            first = self._tensors[(group.slots or group.gated)[0].tensor]
             dtype = first.dtype if first.dtype.is_floating_point else torch.float32
             group.filter.to(device=first.device, dtype=dtype)
+        self._reasons = find_reasons(graph, self._tensors, self.groups)
         self._gating = Gating(self.model, self.groups, windows)
         self._probe(inputs)
+
+    def _shapes(self, graph: FlowGraph) -> dict[str, torch.Size]:
+        """Return the shapes of all tensors, and of the label vectors that are counted as such."""
+        shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
+        shapes.update({f"{path}#": torch.Size(v.shape) for path, v in graph.book.counts.items()})
+        graph.axes.update({f"{path}#": [v] for path, v in graph.book.counts.items()})
+        shapes.update({f"{path}##": torch.Size(v.shape) for path, (_, v) in graph.book.wide.items()})
+        graph.axes.update({f"{path}##": [v] for path, (_, v) in graph.book.wide.items()})
+        sizes = {path: (axis, len(v)) for path, (axis, v) in graph.book.wide.items()}
+        self._widening = Widening(self.model, sizes)
+        return shapes
 
     def _try(self, graph: FlowGraph) -> Misfit | None:
         """Cut half of each group for a moment, and see whether the code follows."""
@@ -121,13 +139,13 @@ class Shrinker(Stepping):
             return None
         alive = torch.ones(graph.book.count, dtype=torch.bool)
         alive[list(dead)] = False
-        cuts, counts, wide = _cuts(self.groups, removed)
+        cuts, counts, wide, _ = _cuts(self.groups, removed)
         operation = Operation()
         for name, cut in cuts.items():
             operation.plan(self._tensors[name], cut)
         operation.apply()
         kept = self._widening.cut(wide)
-        notes = restate_sizes(self.model, counts)
+        notes = restate_sizes(self.model, counts) + restate_forwards(self.model, counts)
         try:
             return find_misfit(graph, self.model, alive)
         finally:
@@ -145,6 +163,8 @@ class Shrinker(Stepping):
             return not self._changes_outputs([everything[i] for i in numbers], call, modes)
 
         liars = find_liars(passes, len(everything))
+        liars += [i for i, group in enumerate(everything) if i not in liars
+                  and group.bypass is not None and self._bypass_changes(group, call, modes)]  # fmt: skip
         for number in liars:
             self.refused[everything[number].name] = "a trial of its removal changed the outputs"
             self._gating.drop(everything[number])
@@ -171,18 +191,68 @@ class Shrinker(Stepping):
             for group, gate in zip(groups, gates, strict=True):
                 group.filter.theta.copy_(gate)
 
+    @torch.no_grad()
+    def _bypass_changes(self, group: Group, call: Call, modes: Sequence[bool]) -> bool:
+        """Try whether a dead branch can be left out; puts everything back."""
+        assert group.bypass is not None
+        group.filter.theta.zero_()
+        before = outputs(self.model, call, modes)
+        self._gating.remove_hooks()
+        group.bypass.apply()
+        lost = {slot.tensor for slot in group.gated}
+        inside = group.bypass.tensors
+        try:
+            self._gating.install(without=inside | lost)
+            return differ(before, outputs(self.model, call, modes))
+        except Exception:  # noqa: BLE001  (a model that no longer runs is changed)
+            return True
+        finally:
+            self._gating.remove_hooks()
+            group.bypass.undo()
+            group.filter.theta.fill_(1)
+            self._gating.install()
+
     def collect(self, *holders: torch.optim.Optimizer) -> Collected:
-        """Remove all dead features from the model and from the optimisers' state."""
+        """Remove all dead features from the model and from the optimisers' state.
+
+        Raises:
+            OptionError: an optimiser has state that can't be cut; nothing has changed then.
+        """
         removed: dict[int, Tensor] = {}
         for group in self.groups:
             lost = group.filter.alive == 0
-            if bool(lost.all()):
+            if group.bypass is not None or bool(lost.all()):
                 lost[int(group.filter.theta.argmax())] = False
             removed[id(group)] = round_up(lost.cpu(), self.options.round_to)
-        report = Collected(removed={g.name: int(removed[id(g)].sum()) for g in self.groups})
-        if report.total > 0:
+        report = {g.name: int(removed[id(g)].sum()) for g in self.groups}
+        if any(report.values()):
             self._remove(self.groups, removed, holders)
+        for name, size in self._remove_branches(holders).items():
+            report[name] += size
+        if any(report.values()):
             self._after_collection()
+        return Collected(removed=report)
+
+    def _remove_branches(self, holders: Sequence[torch.optim.Optimizer]) -> dict[str, int]:
+        """Leave dead branches out; returns what went, by the name of the group."""
+        dead = [g for g in self.groups if g.bypass is not None and g.alive == 0]
+        if not dead:
+            return {}
+        report: dict[str, int] = {}
+        self._gating.unregister()
+        for branch in dead:
+            assert branch.bypass is not None
+            gone = branch.bypass.tensors
+            forget(holders, [self._tensors[name] for name in gone])
+            branch.bypass.apply()
+            self._tensors = {n: t for n, t in self._tensors.items() if n not in gone}
+            for group in self.groups:
+                group.slots = tuple(slot for slot in group.slots if slot.tensor not in gone)
+                group.gated = tuple(slot for slot in group.gated if slot.tensor not in gone)
+                if not any(slot.tensor in self._tensors for slot in (*group.slots, *group.gated)):
+                    report[group.name] = group.size
+        self.groups = [group for group in self.groups if group.name not in report]
+        self._gating.register(self.groups)
         return report
 
     def _remove(
@@ -192,7 +262,7 @@ class Shrinker(Stepping):
         holders: Sequence[torch.optim.Optimizer],
     ) -> Callable[[], None]:
         """Cut features from everything, all or nothing; returns what undoes it for the model."""
-        cuts, counts, wide = _cuts(groups, removed)
+        cuts, counts, wide, counted = _cuts(groups, removed)
         operation = Operation()
         for name, cut in cuts.items():
             operation.plan(self._tensors[name], cut)
@@ -207,9 +277,9 @@ class Shrinker(Stepping):
         places = [(group, group.slots, group.gated) for group in self.groups]
         operation.apply()
         kept = self._widening.cut(wide)
-        notes = restate_sizes(self.model, counts)
+        notes = restate_sizes(self.model, counts) + restate_forwards(self.model, counts)
         for group in self.groups:
-            group.follow(removed.get(id(group)), cuts)
+            group.follow(removed.get(id(group)), {**cuts, **counted})
         self._gating.install()
 
         def undo() -> None:
@@ -221,6 +291,13 @@ class Shrinker(Stepping):
             self._gating.install()
 
         return undo
+
+    def explain(self) -> str:
+        """Return a report in words: each group with its size, reach and cost; why the rest stays.
+
+        Waits for the device.
+        """
+        return explain(self.groups, self._reasons, self.refused)
 
     def finish(self) -> nn.Module:
         """Collect, fold the gates into the weights, and leave a plain module."""
@@ -246,10 +323,11 @@ class Shrinker(Stepping):
 
 def _cuts(
     groups: Sequence[Group], removed: dict[int, Tensor]
-) -> tuple[dict[str, Cuts], dict[str, int], dict[str, Tensor]]:
+) -> tuple[dict[str, Cuts], dict[str, int], dict[str, Tensor], dict[str, Cuts]]:
     """Work out what stays of each tensor's axes, of layers' groups, and of wide modules' features.
 
-    The latter two are slots of tensors that don't exist: `name#` and `name##`.
+    The latter two are slots of tensors that don't exist: `name#` and `name##`. What stays of these
+    comes last.
     """
     gone: dict[tuple[str, int], Tensor] = {}
     for group in groups:
@@ -263,12 +341,15 @@ def _cuts(
     cuts: dict[str, Cuts] = {}
     counts: dict[str, int] = {}
     wide: dict[str, Tensor] = {}
+    counted: dict[str, Cuts] = {}
     for (name, axis), mask in gone.items():
         kept = torch.nonzero(~mask).flatten()
+        if name.endswith("#"):
+            counted[name] = {axis: kept}
         if name.endswith("##"):
             wide[name[:-2]] = kept
         elif name.endswith("#"):
             counts[name[:-1]] = len(kept)
         elif len(kept) < len(mask):
             cuts.setdefault(name, {})[axis] = kept
-    return cuts, counts, wide
+    return cuts, counts, wide, counted

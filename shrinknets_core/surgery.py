@@ -1,6 +1,6 @@
 """Cutting: dead features leave a model's tensors and the optimisers' state, all or nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -115,6 +115,16 @@ def plan_optimizer(
                 cuts = _cuts_of_state(optimizer, key, value, parameter, cuts_of[id(parameter)])
                 if cuts:
                     operation.plan_entry(state, key, cut(value, cuts))
+
+
+def forget(optimizers: Iterable[torch.optim.Optimizer], parameters: Iterable[Tensor]) -> None:
+    """Take parameters out of optimisers, with their state."""
+    gone = {id(parameter) for parameter in parameters}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["params"] = [p for p in group["params"] if id(p) not in gone]
+        for parameter in [p for p in optimizer.state if id(p) in gone]:
+            del optimizer.state[parameter]
 
 
 def _cuts_of_state(

@@ -81,7 +81,7 @@ def _branch(
     last, skip = total.args[side], total.args[1 - side]
     assert isinstance(last, fx.Node)
     assert isinstance(skip, fx.Node)
-    value = flow.value_of(last)
+    value = flow.terms[total][side] if total in flow.terms else None
     if last is skip or last.op != "call_function" or not isinstance(value, Value):
         return None
     if _shape(last) != _shape(total) or _shape(skip) != _shape(total):

@@ -83,18 +83,11 @@ def constant(flow: Flow, *_: Any, **__: Any) -> Value:
     return Value(shape=flow.shape)
 
 
-@rule("expand_as", "view_as", "reshape_as")
-def like_another(flow: Flow, value: Value, other: Value) -> Value:
-    """Take the shape of another tensor, by stretching axes of size 1."""
+@rule("expand_as")
+def expand_as(flow: Flow, value: Value, other: Value) -> Value:
+    """Stretch axes of size 1 to another tensor's sizes."""
     axes: dict[int, Axis] = {}
     shift = len(flow.shape) - len(value.shape)
-    stretched = shift >= 0 and all(
-        n in {1, flow.shape[d + shift]} for d, n in enumerate(value.shape)
-    )
-    if not stretched:
-        flow.freeze_all(value, "takes the shape of another tensor")
-        flow.freeze_all(other, "gives its shape to another tensor")
-        return Value(shape=flow.shape)
     for d in range(len(flow.shape)):
         parts = [(other, d), (value, d - shift)] if d >= shift else [(other, d)]
         if (axis := flow.tie(parts)) is not None:

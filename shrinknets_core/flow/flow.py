@@ -52,8 +52,9 @@ class Flow:
         self.shapes: list[tuple[int, ...]] = []
         self.failures: list[str] = []
         self.counts: dict[fx.Node, Tensor] = {}
-        self.statistics: list[fx.Node] = []
+        self.statistics: list[tuple[fx.Node, Tensor]] = []
         self.skipped: set[fx.Node] = set()
+        self.terms: dict[fx.Node, list[Any]] = {}
         self._values: dict[fx.Node, Any] = {}
         self._roots: dict[fx.Node, fx.Node] = {}
 
@@ -85,12 +86,12 @@ class Flow:
         value = self._values[source]
         self.skipped.add(node)
         features = value.axes.get(axis)
+        if features is not None:
+            self.book.demand(features.labels, [(value, axis)], TOGETHER)
         self.freeze_all(value.without([axis]), TOGETHER)
         if features is None or tuple(node.meta["val"].shape) != value.shape:
             self._values[node] = None
             return
-        if not any(n in self.skipped for n in source.users if n is not node):
-            self.book.demand(features.labels, [(value, axis)], TOGETHER)
         self._values[node] = Value(shape=value.shape, axes={axis: Axis(labels=features.labels)})
 
     def value_of(self, node: fx.Node) -> Any:
@@ -116,7 +117,7 @@ class Flow:
         """Keep the features of an axis for ever."""
         if axis is not None:
             if reason == TOGETHER:
-                self.statistics.append(self.node)
+                self.statistics.append((self.node, axis.labels))
             self.book.freeze(axis.labels, f"{reason} ({self._place_name()})")
 
     def freeze_all(self, value: Value, reason: str) -> None:
@@ -236,6 +237,9 @@ class Flow:
             (list(node.args), dict(node.kwargs)),
             is_leaf=lambda part: isinstance(part, fx.Node),
         )
+        if schema_name(node) == "add":
+            # A sum in place changes what is known of its first term.
+            self.terms[node] = list(args[:2])
         result = self._apply(node, args, kwargs)
         self._values[node] = result
         self._note_aliases(node, result)

@@ -59,7 +59,7 @@ def follow(model: nn.Module, traces: list[Trace], untraced: dict[str, str]) -> F
     for one in traces:
         one.stored.update({key: names[id(stored[name])] for key, name in one.stored.items()})
     graph = _follow(stored, traces, untraced, {})
-    wide = find_wide(traces, graph.flows)
+    wide = find_wide(traces, graph.flows, graph.units.classes)
     if not wide:
         return graph
     graph = _follow(stored, traces, untraced, wide)

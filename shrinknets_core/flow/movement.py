@@ -22,7 +22,8 @@ def spread(value: Value, position: int) -> Tensor:
     return labels.view(view).expand(value.shape)
 
 
-@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "ravel")
+@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "ravel", "view_as",
+      "reshape_as")  # fmt: skip
 def reshape(flow: Flow, value: Value, *_: Any, **__: Any) -> Value:
     """Read the entries in the same order in another shape."""
     layers = [

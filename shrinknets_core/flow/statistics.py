@@ -15,10 +15,10 @@ def channel_norm(flow: Flow, x: Value, weight: Value | None, bias: Value | None,
     vectors = [v for v in (weight, bias, *rest[:2]) if isinstance(v, Value)]
     channel = 1 if len(x.shape) > 1 else 0
     axis = flow.tie([(x, channel), *((v, 0) for v in vectors)])
-    if schema_name(flow.node) == "instance_norm":
-        for d in range(2, len(x.shape)):
+    for d in range(len(x.shape)):
+        if d != channel and (d > 0 or schema_name(flow.node) != "instance_norm"):
             flow.freeze(x.axes.get(d), TOGETHER)
-    axes = {d: Axis(labels=a.labels) for d, a in x.axes.items() if d < 2}
+    axes = {d: Axis(labels=a.labels) for d, a in x.axes.items() if d == 0}
     if axis is not None:
         if not vectors:
             flow.count(Value(shape=(len(axis.labels),), axes={0: axis}))

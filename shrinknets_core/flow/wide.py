@@ -8,7 +8,7 @@ full width before it, and what stays is picked out of its output.
 from dataclasses import dataclass
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from shrinknets_core.flow.flow import TOGETHER, Flow
 from shrinknets_core.flow.labels import Value
@@ -30,20 +30,29 @@ class Call:
     nodes: frozenset[fx.Node]
 
 
-def find_wide(traces: list[Trace], flows: list[Flow]) -> dict[str, int]:
-    """Return the modules that could run at full width, and along which axis their features are."""
+def find_wide(traces: list[Trace], flows: list[Flow], classes: Tensor) -> dict[str, int]:
+    """Return the modules that could run at full width, and along which axis their features are.
+
+    classes: (labels,) of the units found so far.
+    """
     found: dict[str, int] = {}
     refused: set[str] = set()
     for one, flow in zip(traces, flows, strict=True):
-        for path in {module_path(node).partition("@")[0] for node in flow.statistics}:
-            axis = _axis(one, flow, path)
+        seen: dict[str, set[int]] = {}
+        for node, labels in flow.statistics:
+            path = module_path(node).partition("@")[0]
+            seen.setdefault(path, set()).update(classes[labels].tolist())
+        for path, features in seen.items():
+            axis = _axis(one, flow, path, classes, features)
             if axis is None or found.setdefault(path, axis) != axis:
                 refused.add(path)
     inner = {path for path in found for other in found if path.startswith(f"{other}.")}
     return {path: axis for path, axis in found.items() if path not in refused | inner}
 
 
-def _axis(trace: Trace, flow: Flow, path: str) -> int | None:
+def _axis(
+    trace: Trace, flow: Flow, path: str, classes: Tensor, features: set[int]
+) -> int | None:
     calls = find_calls(trace, path)
     if not path or not calls:
         return None
@@ -52,9 +61,11 @@ def _axis(trace: Trace, flow: Flow, path: str) -> int | None:
         value = flow.value_of(call.source)
         same = _shape(call.source) == _shape(call.result)
         # Nothing but a vector or so of its own: everything inside stays as large as it is.
-        if not same or _largest(trace, call) > max(_shape(call.source)) or not isinstance(value, Value) or len(value.axes) != 1:
+        if not same or _largest(trace, call) > max(_shape(call.source)):
             return None
-        axes |= set(value.axes)
+        if not isinstance(value, Value):
+            return None
+        axes |= {d for d, a in value.axes.items() if set(classes[a.labels].tolist()) <= features}
     return axes.pop() if len(axes) == 1 else None
 
 

@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.filters import floor_value
 from shrinknets_core.method.bank import Bank
 from shrinknets_core.method.options import Removal, ShrinkOptions
+
+MAX_MOVE = 0.2
+"""No gate goes further in one step, so that no single batch decides about a feature."""
+
+
+def moves(bank: Bank, step_size: float) -> Tensor:
+    """Turn a bank's gradients into moves (gates,), in place; returns them."""
+    return bank.grad.mul_(bank.pace).mul_(step_size).clamp_(-MAX_MOVE, MAX_MOVE)
 
 
 class Deaths:
@@ -47,9 +56,7 @@ class Deaths:
         elif self._removal is Removal.RANDOM:
             if self._rng is None:
                 self._rng = torch.Generator(bank.theta.device).manual_seed(0)
-            draw = torch.rand(
-                bank.theta.shape, generator=self._rng, device=bank.theta.device
-            )
+            draw = torch.rand(bank.theta.shape, generator=self._rng, device=bank.theta.device)
             bank.alive.mul_((bank.theta > 0) | (draw >= self._chance))
 
     def end_epoch(self, banks: Sequence[Bank]) -> None:
@@ -65,7 +72,6 @@ class Deaths:
         the gradient there was below −λp, so that a larger gate would have lowered the penalised
         loss, and is dead otherwise.
         """
-        slope = bank.grad + lam * bank.price
         watched = bank.left > 0
         verdict = bank.left == 1
         bank.total.add_(bank.grad * watched)
@@ -73,8 +79,9 @@ class Deaths:
         revived = verdict & (gain > 0)
         bank.alive.mul_(~verdict | revived)
         bank.left.sub_(watched.to(bank.left))
-        theta = bank.theta - step_size * bank.pace * slope
-        held = torch.where(revived, step_size * bank.pace * gain, torch.zeros_like(gain))
+        bank.grad.add_(bank.price, alpha=lam)
+        theta = bank.theta - moves(bank, step_size)
+        held = (step_size * bank.pace * gain).clamp_(max=MAX_MOVE) * revived
         torch.where(watched, held, torch.maximum(theta, bank.floor), out=bank.theta)
         bank.theta.mul_(bank.alive)
         new = (bank.theta <= 0) & (bank.alive > 0) & (bank.left == 0)

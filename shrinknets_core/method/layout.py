@@ -145,9 +145,7 @@ def squares(tensor: Tensor, masks: Mapping[int, Tensor], axes: Iterable[int]) ->
         here = {d: (first[number] if d == 0 and first else m) for d, m in masks.items()}
         for axis in wanted:
             sums[axis].append(_contract(square, here, named, axis))
-    return {
-        axis: torch.cat(parts) if axis == 0 else _total(parts) for axis, parts in sums.items()
-    }
+    return {axis: torch.cat(parts) if axis == 0 else _total(parts) for axis, parts in sums.items()}
 
 
 def _total(parts: list[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.method.bank import make_banks
-from shrinknets_core.method.deaths import Deaths
+from shrinknets_core.method.deaths import Deaths, moves
 from shrinknets_core.method.options import ShrinkOptions
 
 Scales = Callable[[], Mapping[Group, Tensor]]
@@ -68,7 +68,7 @@ class Proximal:
                 self.deaths.judge(bank, step_size=step_size, lam=lam)
             else:
                 bank.grad.add_(bank.price, alpha=lam)
-                bank.theta.addcmul_(bank.grad, bank.pace, value=-step_size)
+                bank.theta.sub_(moves(bank, step_size))
                 self.deaths.latch(bank)
             bank.grad.zero_()
 

@@ -9,6 +9,7 @@ from shrinknets_core.feature_groups import Group
 from shrinknets_core.flow.tracing import Inputs, Trace
 from shrinknets_core.method.coordinator import Coordinator
 from shrinknets_core.method.latency import forward_seconds
+from shrinknets_core.method.optimizers import Optimizers
 from shrinknets_core.method.options import Rule, ShrinkOptions, Target
 from shrinknets_core.sizes import Size
 
@@ -25,8 +26,10 @@ class Stepping:
     def _prepare(
         self, inputs: Inputs, *, lam: float, options: ShrinkOptions | None, target: Target | None
     ) -> None:
-        """Keep what the first step will need."""
+        """Keep what the first step will need, and look out for optimisers from now on."""
         self._inputs = inputs
+        weights = [t for t in self._tensors.values() if isinstance(t, nn.Parameter)]
+        self._optimizers = Optimizers(weights)
         self._wanted = (lam, ShrinkOptions() if options is None else options, target)
         self._generator: torch.Generator | None = None
 
@@ -36,7 +39,12 @@ class Stepping:
         if self._coordinator is None:
             lam, options, target = self._wanted
             self._coordinator = Coordinator(
-                self, lam=lam, options=options, target=target, generator=self._generator
+                self,
+                lam=lam,
+                options=options,
+                target=target,
+                optimizers=self._optimizers,
+                generator=self._generator,
             )
         return self._coordinator
 
@@ -89,7 +97,10 @@ class Stepping:
         return self.method.penalty()
 
     def size(self) -> Size:
-        """Count parameters and MACs of the plain network with the features that live."""
+        """Count parameters and MACs of the plain network with the features that live.
+
+        MACs are those of weights for one example; waits for the device once.
+        """
         return self.method.count().size
 
     def num_alive(self) -> dict[str, int]:
@@ -141,8 +152,8 @@ class Stepping:
 
     def _stop(self) -> None:
         """Leave nothing behind once the model is plain."""
-        if self._coordinator is not None:
-            self._coordinator.close()
+        self._optimizers.close()
+        self._coordinator = None
 
 
 def round_up(lost: Tensor, multiple: int) -> Tensor:

@@ -1,7 +1,9 @@
 """Values in a module's forward pass, each with the node of the graph that computes it."""
 
+import functools
 import operator
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,12 +35,16 @@ class Tracked:
         recorder: keeps the graph.
         node: computes the value.
         value: what it is in this run.
+        measures: a tensor's sizes in this run.
     """
 
-    def __init__(self, recorder: "Recorder", node: fx.Node, value: Any) -> None:
+    def __init__(
+        self, recorder: "Recorder", node: fx.Node, value: Any, measures: tuple[int, ...] = ()
+    ) -> None:
         self.recorder = recorder
         self.node = node
         self.value = value
+        self.measures = measures
 
     @property
     def __class__(self) -> type:
@@ -81,9 +87,7 @@ class Tracked:
 
     def __iter__(self) -> Iterator[Any]:
         if isinstance(self.value, Tensor):
-            if not is_unpacking():
-                self.recorder.settle(self.recorder.size(self, 0), int)
-            return iter([self[i] for i in range(self.value.shape[0])])
+            return iter(self.recorder.call("call_method", "unbind", (self, 0), {}))
         return iter([self[i] for i in range(len(self.value))])
 
     def __contains__(self, item: Any) -> bool:
@@ -116,10 +120,7 @@ class Sizes(tuple[Any, ...]):
 
     def numel(self) -> Any:
         """Return the product of all sizes."""
-        product: Any = 1
-        for size in self:
-            product = size if product is 1 else product * size  # noqa: F632
-        return product
+        return functools.reduce(operator.mul, self) if self else 1
 
 
 class Pieces(tuple[Any, ...]):
@@ -127,6 +128,8 @@ class Pieces(tuple[Any, ...]):
 
     recorder: "Recorder"
     node: fx.Node
+    measured: fx.Node
+    """The size that was cut up."""
 
     def __iter__(self) -> Iterator[Any]:
         if not is_unpacking():
@@ -136,6 +139,31 @@ class Pieces(tuple[Any, ...]):
     def __len__(self) -> int:
         self.recorder.settle_pieces(self)
         return super().__len__()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice) or index < 0:
+            self.recorder.settle_pieces(self)
+        return super().__getitem__(index)
+
+
+def plain(tree: Any) -> Any:
+    """Replace tracked values in nested containers by what they are in this run."""
+    if type(tree) is Tracked:
+        return tree.value
+    if type(tree) is list:
+        return [plain(part) for part in tree]
+    if type(tree) in (tuple, Sizes, Pieces):
+        return tuple(plain(part) for part in tuple.__iter__(tree))
+    if type(tree) is dict:
+        return {key: plain(part) for key, part in tree.items()}
+    if type(tree) is slice:
+        return slice(plain(tree.start), plain(tree.stop), plain(tree.step))
+    if is_dataclass(tree) and not isinstance(tree, type):
+        parts = {f.name: plain(getattr(tree, f.name)) for f in fields(tree)}
+        return replace(tree, **parts)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(plain(part) for part in tree))
+    return tree
 
 
 def find_tracked(tree: Any) -> Iterator[Tracked]:

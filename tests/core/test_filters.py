@@ -34,10 +34,13 @@ def test_features_killed_by_hand_pass_nothing_and_are_counted() -> None:
     assert layer(torch.ones(1, 4)).tolist() == [[0.0, 1.0, 1.0, 0.0]]
 
 
-def test_killing_all_features_is_refused_and_changes_nothing() -> None:
+@pytest.mark.parametrize("features", [[2], [-1], [True, False, True]])
+def test_killing_features_that_are_not_there_is_refused_and_changes_nothing(
+    features: list[int],
+) -> None:
     layer = Filter(2)
-    with pytest.raises(OptionError, match="leaves one feature alive"):
-        layer.kill(torch.tensor([0, 1]))
+    with pytest.raises(OptionError, match="indices from 0 to 1, or a mask"):
+        layer.kill(torch.tensor(features))
     assert layer.num_alive() == 2
 
 

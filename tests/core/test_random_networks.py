@@ -44,7 +44,7 @@ def close(a: Tensor, b: Tensor) -> bool:
     return bool((a - b).abs().max() <= TOLERANCE * (1 + a.abs().max()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(networks(), st.sampled_from([0.0, 0.3, 0.6, 1.0]), st.integers(0, 9))
 def test_outputs_are_the_same_before_and_after(
     model: RandomNetwork, share: float, seed: int
@@ -65,7 +65,7 @@ def test_outputs_are_the_same_before_and_after(
     assert not any("filter" in name for name, _ in network.named_modules())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(networks(), st.sampled_from([0.3, 0.7]), st.integers(0, 9))
 def test_training_goes_on_as_if_nothing_had_been_collected(
     model: RandomNetwork, share: float, seed: int
@@ -75,7 +75,9 @@ def test_training_goes_on_as_if_nothing_had_been_collected(
     for collects in (False, True):
         twin = RandomNetwork(model.steps, model.seed)
         shrinker = Shrinker(twin, inputs())
-        optimizer = torch.optim.AdamW(shrinker.parameters(), lr=1e-2, weight_decay=0.1)
+        # Not Adam: it makes steps of full size out of gradients that are nothing but rounding,
+        # such as those of a bias before a norm.
+        optimizer = torch.optim.SGD(shrinker.parameters(), lr=1e-2, momentum=0.9, weight_decay=0.1)
         step(twin, optimizer)
         kill(shrinker, share, seed)
         if collects:

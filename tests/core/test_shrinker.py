@@ -45,7 +45,8 @@ def x() -> Tensor:
 
 def kill_some(shrinker: Shrinker) -> None:
     for group in shrinker.groups:
-        group.kill(range(0, group.size, 3))
+        if group.bypass is None:
+            group.kill(range(0, group.size, 3))
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor) -> float:
@@ -53,7 +54,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor) -> float
         optimizer.zero_grad()
         loss = cross_entropy(model(x), torch.arange(len(x)) % 5)
         loss.backward()
-        return loss
+        return loss.detach()
 
     model.train()
     return float(optimizer.step(closure))  # type: ignore[arg-type]
@@ -62,7 +63,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor) -> float
 def test_finds_every_layer_s_features(model: Net, x: Tensor) -> None:
     shrinker = Shrinker(model, x)
     sizes = {group.name: group.size for group in shrinker.groups}
-    assert sizes == {"conv": 8, "inner": 12, "hidden": 16}
+    assert sizes == {"conv": 8, "inner": 12, "hidden": 16, "(branch)": 1}
     assert all(group.alive == group.size for group in shrinker.groups)
 
 
@@ -280,3 +281,65 @@ def test_a_batch_of_one_is_enough() -> None:
 def test_inputs_that_the_model_does_not_take_are_told() -> None:
     with pytest.raises(OptionError, match="inputs that the model runs on"):
         Shrinker(nn.Linear(4, 2), torch.randn(1, 5))
+
+
+class Block(nn.Module):
+    """A pre-activation block, or one whose norm comes last, beside a skip."""
+
+    def __init__(self, *, last: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 9), nn.Linear(9, 6), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.sigmoid(self.first(x))
+        out = self.last(self.second(out))
+        out += x
+        return relu(out)
+
+
+@pytest.fixture
+def deep() -> nn.Module:
+    torch.manual_seed(0)
+    blocks = (Block(last=nn.Identity()), Block(last=nn.BatchNorm1d(6)))
+    return nn.Sequential(nn.Linear(4, 6), *blocks, nn.Linear(6, 3)).double()
+
+
+def test_a_branch_whose_group_died_is_removed_and_no_longer_run(deep: nn.Module) -> None:
+    x = torch.randn(7, 4, dtype=torch.float64)
+    shrinker = Shrinker(deep, x)
+    optimizer = torch.optim.AdamW(shrinker.parameters())
+    deep(x).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    inner = next(group for group in shrinker.groups if group.name == "2.first")
+    inner.kill(range(inner.size))
+    modes = (False, True)
+    before = [deep.train(mode)(x).detach() for mode in modes]
+    report = shrinker.collect(optimizer)
+    assert (report.removed["2.first"], report.removed["2 (branch)"]) == (9, 1)
+    assert [name for name, _ in deep[2].named_parameters() if "filter" not in name] == []
+    for mode, expected in zip(modes, before, strict=True):
+        torch.testing.assert_close(deep.train(mode)(x), expected, rtol=1e-10, atol=1e-10)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in shrinker.parameters()}
+    deep(x).square().sum().backward()
+    optimizer.step()
+    after = deep.eval()(x)
+    network = shrinker.finish()
+    torch.testing.assert_close(network(x), after, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(copy.deepcopy(network)(x), after, rtol=1e-10, atol=1e-10)
+    exported = torch.export.export(network, (x,)).module()
+    torch.testing.assert_close(exported(x), after, rtol=1e-10, atol=1e-10)
+
+
+def test_a_branch_can_be_killed_by_its_own_gate(deep: nn.Module) -> None:
+    x = torch.randn(7, 4, dtype=torch.float64)
+    shrinker = Shrinker(deep, x)
+    assert [g.name for g in shrinker.groups if g.bypass] == ["1 (branch)", "2 (branch)"]
+    for group in shrinker.groups:
+        if group.bypass:
+            group.kill([0])
+    before = deep.eval()(x)
+    shrinker.collect()
+    torch.testing.assert_close(deep(x), before, rtol=1e-10, atol=1e-10)
+    assert [group.name for group in shrinker.groups] == ["0"]

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
 from shrinknets_core import (
     Collapse,
@@ -17,6 +16,7 @@ from shrinknets_core import (
     PathOptions,
     Phase,
     Rule,
+    ShrinkOptions,
     Split,
     TrainedNetwork,
     TrainOptions,
@@ -24,15 +24,13 @@ from shrinknets_core import (
     dataset_names,
     follow_path,
     load_dataset,
-    mlp_size,
     split_rows,
     train_fixed,
     train_shrinking,
 )
+from shrinknets_core.families import get_family, mlp_family
 from shrinknets_core.finishing import on_raw_rows
-from shrinknets_core.path import LambdaControl
-from shrinknets_core.training import Choice, Loop
-from tests.core.conftest import make_mlp
+from shrinknets_core.training import Choice, Loop, batch_sizes
 
 
 @pytest.mark.parametrize("name", dataset_names())
@@ -102,7 +100,7 @@ def test_a_penalty_too_high_is_reported_as_a_collapse(digits: Split, rule: Rule)
     options = TrainOptions(epochs=100, lr=3e-2)
     events = list(train_shrinking(digits, widths=(30, 20), options=options, lam=50.0, rule=rule))
     assert isinstance(events[-1], Collapse)
-    assert "hidden." in events[-1].reason
+    assert "hidden" in events[-1].reason
     assert "λ = 50" in events[-1].reason
     assert events[-1].step < 100
 
@@ -128,16 +126,48 @@ def test_a_path_that_kept_nothing_is_a_collapse(digits: Split, quick: TrainOptio
     )
 
 
-def test_lambda_rises_slowly_and_falls_by_half_at_most() -> None:
-    options = PathOptions(first_lam=1.0, max_rise=0.15)
-    control = LambdaControl(options, units=1000)
-    control.aim(1000)
-    control.correct(1000)
-    assert 1 < control.lam <= math.exp(0.15) * (1 + 1e-12)
-    control.aim(1000)
-    before = control.lam
-    control.correct(1)
-    assert control.lam == pytest.approx(before * math.exp(-0.7))
+@pytest.mark.parametrize("family", ["residual_mlp", "lenet5"])
+def test_every_method_trains_networks_of_other_families(family: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    shape = (1, 16, 16) if family == "lenet5" else (20,)
+    x = torch.randn(300, *shape, generator=rng)
+    y = (x.flatten(1)[:, :3].sum(1) > 0).long()
+    split = split_rows("mine", x, y, seed=0)
+    widths = (16, 17, 18)
+    options = TrainOptions(epochs=6, batch_size=16, lr=3e-3)
+    chosen = get_family(family)
+    trainings = {
+        "fixed": train_fixed(split, widths=widths, options=options, family=chosen),
+        "shrinking": train_shrinking(
+            split, widths=widths, options=options, lam=0.001, family=chosen
+        ),
+        "path": follow_path(split, widths=widths, options=options, family=chosen),
+    }
+    for events in trainings.values():
+        network = next(event for event in events if isinstance(event, TrainedNetwork))
+        assert network.family == family
+        assert len(network.widths) == 3
+        assert network.parameters == sum(p.numel() for p in network.module.parameters())
+        assert network.module(x).shape == (300, 2)
+
+
+def test_images_are_standardised_by_channel_and_networks_take_raw_ones() -> None:
+    x = 5 + 3 * torch.randn(60, 3, 16, 16)
+    split = split_rows("images", x, torch.arange(60) % 2, seed=0)
+    assert split.mean.shape == split.std.shape == (3, 1, 1)
+    assert split.input_shape == (3, 16, 16)
+    assert split.train.x.mean((0, 2, 3)).abs().max() < 1e-4
+    model = get_family("lenet5").build((3, 16, 16), (3, 4, 5), 2)
+    plain = on_raw_rows(model, mean=split.mean, std=split.std)
+    raw = split.test.x * split.std + split.mean
+    torch.testing.assert_close(plain(raw), model(split.test.x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(10, [4, 4, 2]), (9, [4, 5]), (8, [4, 4]), (1, [1]), (3, [3])]
+)
+def test_no_batch_has_one_row_alone(rows: int, expected: list[int]) -> None:
+    assert batch_sizes(rows, 4) == expected
 
 
 @pytest.mark.parametrize(
@@ -212,27 +242,56 @@ def test_a_penalty_that_is_not_positive_is_refused(
         train_shrinking(digits, widths=(8,), options=quick, lam=lam)
 
 
-def test_sizes_agree_with_torch_counting_a_real_forward_pass() -> None:
-    model = make_mlp(7, [5, 4], 3, seed=0).folded()
-    with FlopCounterMode(display=False) as counter:
-        model(torch.randn(1, 7, dtype=torch.float64))
-    size = mlp_size(7, [5, 4], 3)
-    assert size.parameters == sum(p.numel() for p in model.parameters())
-    assert 2 * size.macs == counter.get_total_flops()
-
-
 def test_folding_gates_and_scaling_into_the_weights_changes_no_output(digits: Split) -> None:
-    model = make_mlp(64, [20, 10], 10, seed=0).float()
-    plain = on_raw_rows(model.folded(), mean=digits.mean, std=digits.std)
+    options = TrainOptions()
+    trainee = options.build(digits, (20, 10), family=mlp_family(), shrink=ShrinkOptions())
+    assert trainee.shrinker is not None
+    for theta in trainee.shrinker.gates():
+        theta.data.uniform_(0.1, 2.0)
+    expected = trainee.module(digits.test.x)
+    plain = on_raw_rows(trainee.plain(), mean=digits.mean, std=digits.std)
+    assert [type(layer).__name__ for layer in plain] == ["Linear", "ReLU"] * 2 + ["Linear"]
     raw = digits.test.x * digits.std + digits.mean
-    torch.testing.assert_close(plain(raw), model(digits.test.x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain(raw), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(trainee.module(digits.test.x), expected)
+
+
+def test_the_papers_rule_is_adam_over_weights_and_gates_with_the_penalty_in_the_loss(
+    digits: Split,
+) -> None:
+    options = TrainOptions(epochs=4, batch_size=200, lr=0.05)
+    lam = 0.01
+    events = train_shrinking(digits, widths=(40,), options=options, lam=lam, rule="subgradient")
+    records = [event for event in events if isinstance(event, EpochRecord)]
+    model = options.build(digits, (40,), family=mlp_family()).module
+    assert isinstance(model, torch.nn.Sequential)
+    draw = torch.rand(40, generator=torch.Generator().manual_seed(options.seed))
+    theta = torch.nn.Parameter(1 - draw)
+    optimizer = torch.optim.Adam([*model.parameters(), theta], lr=options.lr)
+    alive = torch.ones(40)
+    rng = torch.Generator().manual_seed(options.seed)
+    for record in records:
+        total = 0.0
+        order = torch.randperm(len(digits.train), generator=rng)
+        for rows in order.split(batch_sizes(len(order), options.batch_size)):
+            hidden = model.relu1(model.hidden1(digits.train.x[rows])) * theta.relu()
+            loss = cross_entropy(model.head(hidden), digits.train.y[rows])
+            total += loss.item() * len(rows)
+            (loss + lam * theta.relu().sum()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            alive *= theta.detach() > 0
+            theta.data *= alive
+        assert record.train_loss == pytest.approx(total / len(order), rel=1e-3)
+        assert record.widths == (int(alive.sum()),)
+    assert records[-1].widths < (40,)
 
 
 def test_l2_is_half_the_squared_norm_in_the_loss(digits: Split) -> None:
     options = TrainOptions(epochs=2, batch_size=10_000)
-    ours = options.build(digits, (6,), filters=False)
-    theirs = options.build(digits, (6,), filters=False)
-    loop = Loop(ours, digits, options, l2=0.3)
+    trainee = options.build(digits, (6,), family=mlp_family())
+    ours, theirs = trainee.module, options.build(digits, (6,), family=mlp_family()).module
+    loop = Loop(trainee, digits, options, l2=0.3)
     optimizer = torch.optim.Adam(theirs.parameters(), lr=options.lr)
     for _ in range(5):
         loop.epoch(phase=Phase.TRAIN, lr=options.lr)
@@ -243,8 +302,8 @@ def test_l2_is_half_the_squared_norm_in_the_loss(digits: Split) -> None:
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-3, atol=1e-5)
 
 
-def test_the_choice_forgets_epochs_of_a_larger_network() -> None:
-    model = make_mlp(3, [2], 2, seed=0)
+def test_the_choice_forgets_epochs_of_a_larger_network(digits: Split) -> None:
+    trainee = TrainOptions().build(digits, (2,), family=mlp_family())
     base = EpochRecord(
         step=1, phase=Phase.SHRINK, train_loss=1, validation_loss=1, validation_accuracy=0.9,
         widths=(2,), parameters=9, macs=9, lam=0.1, seconds=1,
@@ -256,6 +315,6 @@ def test_the_choice_forgets_epochs_of_a_larger_network() -> None:
         {"step": 3, "widths": (1,), "validation_accuracy": 0.5, "validation_loss": 0.9},
         {"step": 4, "widths": (1,), "validation_accuracy": 0.4},
     ):
-        choice.offer(dataclasses.replace(base, **changes), model)  # type: ignore[arg-type]
+        choice.offer(dataclasses.replace(base, **changes), trainee)  # type: ignore[arg-type]
     assert choice.record is not None
     assert choice.record.step == 3

@@ -26,6 +26,8 @@ _PRELOAD = (
     "shrinknets_core",
     # What a trial would otherwise import on first use, for more than a second in all.
     "torch._dynamo",
+    "torch._export.non_strict_utils",
+    "torch.export._trace",
     "sklearn.datasets.data",
     "sklearn.datasets.descr",
     "httpcore",

@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-from shrinknets_core import mlp_size
 from shrinknets_core.families import mlp_family
 from shrinknets_core.sizes import Size
 
@@ -22,10 +21,6 @@ def test_the_depth_is_that_of_the_widths() -> None:
     shapes = [(m.in_features, m.out_features) for m in module if isinstance(m, nn.Linear)]
     assert shapes == [(5, 4), (4, 3), (3, 2), (2, 6)]
     assert PLAIN.width_names(3) == ("hidden1", "hidden2", "hidden3")
-
-
-def test_plain_sizes_are_those_counted_so_far() -> None:
-    assert PLAIN.size((64,), (31, 17), 10) == mlp_size(64, (31, 17), 10)
 
 
 def test_images_are_flattened() -> None:

@@ -1,0 +1,88 @@
+"""The λ path against separately trained fixed networks of the same widths, on digits.
+
+One hidden layer of 1,000. The path's networks come at widths of its own; between two of them the
+test accuracy at a given width is read off a straight line over the logarithm of the width. A fixed
+network of that width is trained on the same rows, in the same batches, for the epochs of a single
+training. Means over seeds, which settle the split, the weights and the order of the rows; the
+difference is paired by seed and comes with its standard error.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from itertools import pairwise
+
+import torch
+
+from benchmarks.machine import describe
+from shrinknets_core import (
+    Split,
+    TrainedNetwork,
+    TrainOptions,
+    follow_path,
+    load_dataset,
+    train_fixed,
+)
+
+WIDTHS = (12, 16, 24, 32, 48, 64, 96, 128)
+FULL = 1000
+
+
+def path_points(split: Split, options: TrainOptions) -> dict[int, float]:
+    """Return the test accuracy of each of the path's networks by its width."""
+    events = follow_path(split, widths=(FULL,), options=options)
+    networks = [event for event in events if isinstance(event, TrainedNetwork)]
+    return {network.widths[0]: network.test_accuracy for network in networks}
+
+
+def accuracy_at(points: dict[int, float], width: int) -> float:
+    """Read the accuracy at a width off the line between the next networks on both sides."""
+    widths = sorted(points)
+    for low, high in pairwise(widths):
+        if low <= width <= high:
+            share = math.log(width / low) / math.log(high / low)
+            return (1 - share) * points[low] + share * points[high]
+    return points[min(widths, key=lambda w: abs(w - width))]
+
+
+def fixed_accuracy(split: Split, width: int, options: TrainOptions) -> float:
+    *_, network = train_fixed(split, widths=(width,), options=options)
+    assert isinstance(network, TrainedNetwork)
+    return network.test_accuracy
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--quick", action="store_true", help="2 seeds, 3 widths")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = range(2 if options.quick else options.seeds)
+    widths = WIDTHS[::3] if options.quick else WIDTHS
+    rows: dict[int, list[tuple[float, float]]] = {width: [] for width in widths}
+    seconds = []
+    for seed in seeds:
+        split = load_dataset("digits", seed=seed)
+        train = TrainOptions(epochs=options.epochs, seed=seed)
+        started = time.perf_counter()
+        points = path_points(split, train)
+        seconds.append(time.perf_counter() - started)
+        for width in widths:
+            fixed = fixed_accuracy(split, width, train)
+            rows[width].append((accuracy_at(points, width), fixed))
+    print(describe())
+    print(f"{len(seeds)} seeds, {options.epochs} epochs; one path takes", end=" ")
+    print(f"{statistics.median(seconds):.1f} s (median)")
+    print("| width | path % | fixed % | difference |\n| --- | --- | --- | --- |")
+    for width, pairs in rows.items():
+        differences = [100 * (ours - theirs) for ours, theirs in pairs]
+        mean = statistics.mean(differences)
+        error = statistics.stdev(differences) / math.sqrt(len(pairs))
+        ours, theirs = (100 * statistics.mean(side) for side in zip(*pairs, strict=True))
+        print(f"| {width} | {ours:.2f} | {theirs:.2f} | {mean:+.2f} ± {error:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Are two traces the same operations on the same arguments?"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._pytree import tree_flatten
+
+from shrinknets_core.flow.flow import schema_name
+from shrinknets_core.flow.tracing import Trace
+
+ATTENTION = "scaled_dot_product_attention"
+
+
+def find_difference(before: Trace, after: Trace) -> fx.Node | None:
+    """Return the first node of a trace that is another one in a second trace.
+
+    Attention may say its scale where it took the same from its number of features.
+    """
+    first, second = list(before.graph.nodes), list(after.graph.nodes)
+    places = {node: i for i, node in enumerate(first)} | {n: i for i, n in enumerate(second)}
+    for old, new in zip(first, second, strict=False):
+        if old.op != new.op or (old.op != "placeholder" and old.target != new.target):
+            return old
+        if old.op == "placeholder" and not _same_source(before, old, after, new):
+            return old
+        if not _same_arguments(old, new, places):
+            return old
+    return None if len(first) == len(second) else first[-1]
+
+
+def _same_source(before: Trace, old: fx.Node, after: Trace, new: fx.Node) -> bool:
+    if before.stored.get(old.name) != after.stored.get(new.name):
+        return False
+    one, two = before.constants.get(old.name), after.constants.get(new.name)
+    if one is None or two is None:
+        return one is two
+    return one.shape == two.shape and one.dtype == two.dtype and _equal_values(one, two)
+
+
+def _equal_values(one: Tensor, two: Tensor) -> bool:
+    return bool(torch.equal(torch.nan_to_num(one), torch.nan_to_num(two)))
+
+
+def _same_arguments(old: fx.Node, new: fx.Node, places: dict[fx.Node, int]) -> bool:
+    options = dict(new.kwargs)
+    if old.op == "call_function" and schema_name(old) == ATTENTION and "scale" not in old.kwargs:
+        scale = options.pop("scale", None)
+        if scale is not None and scale != 1 / math.sqrt(_features(old)):
+            return False
+    one, structure = tree_flatten((old.args, dict(old.kwargs)))
+    two, other = tree_flatten((new.args, options))
+    return structure == other and all(_same(a, b, places) for a, b in zip(one, two, strict=True))
+
+
+def _features(attention: fx.Node) -> int:
+    query = attention.args[0]
+    assert isinstance(query, fx.Node)
+    return int(query.meta["val"].shape[-1])
+
+
+def _same(a: Any, b: Any, places: dict[fx.Node, int]) -> bool:
+    if isinstance(a, fx.Node) and isinstance(b, fx.Node):
+        return places[a] == places[b]
+    return type(a) is type(b) and bool(a == b or (a != a and b != b))

@@ -1,0 +1,306 @@
+"""Writes the forward passes anew that would not follow when their features go."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from shrinknets_core.feature_groups import Group
+from shrinknets_core.flow.flow import Flow, schema_name
+from shrinknets_core.flow.graph import FlowGraph, follow
+from shrinknets_core.flow.labels import Value
+from shrinknets_core.flow.tracing import Trace, retrace
+from shrinknets_core.flow.units import find_units
+from shrinknets_core.rewriting.attention import (
+    Attribute,
+    can_replace,
+    count_labels,
+    replace,
+    undo,
+    watched_labels,
+)
+from shrinknets_core.rewriting.comparison import find_difference
+from shrinknets_core.rewriting.forwards import Forward
+from shrinknets_core.rewriting.generating import write_forward
+from shrinknets_core.rewriting.labels import LabelCounter
+from shrinknets_core.rewriting.planning import ATTENTION, Key, Plan, make_plan
+from shrinknets_core.rewriting.reading import Reading
+from shrinknets_core.rewriting.recorder import Recorder
+from shrinknets_core.rewriting.runs import Run, place, record_runs
+from shrinknets_core.rewriting.tracked import Refused
+
+MAX_ROUNDS = 4
+
+
+@dataclass
+class Draft:
+    """A new forward pass for one module.
+
+    Attributes:
+        text: its code.
+        labels: what each of its sizes counts.
+        ties: label vectors that must stay equally long.
+        watched: all labels that it is about.
+    """
+
+    text: str
+    labels: list[Tensor]
+    ties: list[tuple[Tensor, Tensor]]
+    watched: list[Tensor] = field(default_factory=list)
+
+
+class Rewriter:
+    """Rewrites a model's forward passes in place.
+
+    Args:
+        model: what is rewritten.
+
+    Attributes:
+        refused: modules that can't be rewritten, and why.
+        drafts: the new forward passes that are in place.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.refused: dict[str, str] = {}
+        self.drafts: dict[str, Draft] = {}
+        self._attention: dict[str, list[Attribute]] = {}
+        self._runs: dict[str, list[Run]] | None = None
+        self._baseline: list[Trace] = []
+
+    def rewrite(self, graph: FlowGraph) -> FlowGraph:
+        """Rewrite what would not follow, and return the graph of the model as it is then.
+
+        It is the given graph where there is nothing to do, or nothing that can be done.
+        """
+        if self._runs is None:
+            self._baseline = graph.traces
+            self._runs = {}
+            for run in record_runs(self.model, graph.traces, self.refused):
+                self._runs.setdefault(run.path, []).append(run)
+        before = graph
+        for _ in range(MAX_ROUNDS):
+            drafts = self._draft(graph)
+            if {p: d.text for p, d in drafts.items()} == {p: d.text for p, d in self.drafts.items()}:
+                return graph if graph is before else self._register(graph, drafts)
+            self._install(drafts)
+            traces = self._checked_traces()
+            if not self.drafts:
+                return before
+            graph = follow(self.model, traces, before.untraced)
+        self.restore(list(self.drafts))
+        return before
+
+    def restore(self, paths: Iterable[str]) -> None:
+        """Give modules their own forward passes back."""
+        for path in list(paths):
+            del self.drafts[path]
+            del self.model.get_submodule(path).__dict__["forward"]
+
+    def prepare(self, graph: FlowGraph) -> FlowGraph:
+        """Rewrite what keeps features only because of how it is written."""
+        self._replace_attention(graph)
+        if self._attention:
+            try:
+                traces = [retrace(self.model, before) for before in graph.traces]
+                graph = self._register(follow(self.model, traces, graph.untraced), {})
+            except Exception:  # noqa: BLE001  (whatever the new code raises)
+                self._restore_attention(list(self._attention))
+        return self.rewrite(graph) if any(map(_takes_scale_from_size, graph.flows)) else graph
+
+    def _replace_attention(self, graph: FlowGraph) -> None:
+        used = {place(node) for flow in graph.flows for node in flow.nodes()}
+        for path, module in self.model.named_modules():
+            if path in used and isinstance(module, nn.MultiheadAttention) and can_replace(module):
+                if replaced := replace(self.model, module):
+                    self._attention[path] = replaced
+
+    def _restore_attention(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            undo(self._attention.pop(path))
+
+    def restore_unused(self, graph: FlowGraph, groups: Iterable[Group]) -> bool:
+        """Give modules their own code back in which nothing can go; tells whether there were any.
+
+        groups: what can go.
+        """
+        removable = {c for group in groups for members in group.members for c in members}
+        unused = [
+            path
+            for path, draft in self.drafts.items()
+            if all(removable.isdisjoint(graph.units.classes[v].tolist()) for v in draft.watched)
+        ]
+        self.restore(unused)
+        idle = [
+            path
+            for path in self._attention
+            if all(removable.isdisjoint(graph.units.classes[v].tolist())
+                   for v in watched_labels(graph, path))
+        ]  # fmt: skip
+        self._restore_attention(idle)
+        return bool(unused or idle)
+
+    def _draft(self, graph: FlowGraph) -> dict[str, Draft]:
+        """Write down all forward passes that would not follow."""
+        counter = LabelCounter(graph)
+        nodes = [list(trace.graph.nodes) for trace in graph.traces]
+        drafts: dict[str, Draft] = {}
+        assert self._runs is not None
+        for path, runs in self._runs.items():
+            if path in self.refused or _inside(path, graph.book.wide):
+                continue
+            readings = [
+                Reading(run.recorder, path, graph.flows[run.trace], nodes[run.trace], run.notes,
+                        graph.axes, counter)
+                for run in runs
+            ]  # fmt: skip
+            try:
+                draft = _write(runs, readings)
+            except Refused as refusal:
+                self.refused[path] = str(refusal)
+                continue
+            if draft is not None:
+                drafts[path] = draft
+        return drafts
+
+    def _install(self, drafts: dict[str, Draft]) -> None:
+        self.restore(self.drafts)
+        for path, draft in drafts.items():
+            module = self.model.get_submodule(path)
+            sizes = [len(labels) for labels in draft.labels]
+            module.__dict__["forward"] = Forward(module, draft.text, sizes)
+        self.drafts = dict(drafts)
+
+    def _checked_traces(self) -> list[Trace]:
+        """Trace the rewritten model; undo what does something else than before."""
+        for _ in range(MAX_ROUNDS):
+            traces, culprit = self._try()
+            if culprit is None:
+                return traces
+            guilty = [culprit] if culprit in self.drafts else list(self.drafts)
+            for path in guilty:
+                self.refused[path] = "rewritten, it does something else"
+            self.restore(guilty)
+            if not self.drafts:
+                break
+        self.restore(self.drafts)
+        return []
+
+    def _try(self) -> tuple[list[Trace], str | None]:
+        traces = []
+        for before in self._baseline:
+            try:
+                after = retrace(self.model, before)
+            except Exception:  # noqa: BLE001  (whatever the new code raises)
+                return [], "?"
+            different = find_difference(before, after)
+            if different is not None:
+                return [], place(different)
+            traces.append(after)
+        return traces, None
+
+    def _register(self, graph: FlowGraph, drafts: dict[str, Draft]) -> FlowGraph:
+        """Let the sizes be counted, and find the units anew."""
+        attention = {}
+        for path in self._attention:
+            forward = vars(self.model.get_submodule(path))["forward"]
+            found = count_labels(graph, forward)
+            ties = [(vectors[0], other) for vectors in found for other in vectors[1:]]
+            labels = [vectors[0] for vectors in found]
+            attention[path] = Draft(text=forward.text, labels=labels, ties=ties)
+        self.drafts.update(drafts)
+        drafts = {**drafts, **attention}
+        for draft in drafts.values():
+            for first, second in draft.ties:
+                graph.book.tie(first, second)
+        graph = dataclasses.replace(graph, units=find_units(graph.book))
+        for path, draft in drafts.items():
+            module = self.model.get_submodule(path)
+            seen: dict[tuple[int, ...], int] = {}
+            same_as = []
+            for number, labels in enumerate(draft.labels):
+                classes = tuple(sorted(graph.units.classes[labels].tolist()))
+                same_as.append(seen.setdefault(classes, number))
+                if same_as[-1] == number:
+                    graph.book.counts[f"{path}:{number}"] = labels
+            forward = vars(module)["forward"]
+            module.__dict__["forward"] = Forward(
+                module, forward.text, forward.sizes, same_as=same_as, filename=forward.filename
+            )
+        return graph
+
+
+def _takes_scale_from_size(flow: Flow) -> bool:
+    """Tell whether there is attention without a scale, whose features could go otherwise."""
+    for node in flow.nodes():
+        if schema_name(node) == ATTENTION and node.kwargs.get("scale") is None:
+            query = flow.value_of(node.all_input_nodes[0])
+            if isinstance(query, Value) and query.axis(-1) is not None:
+                return True
+    return False
+
+
+def _inside(path: str, others: Iterable[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") for other in others)
+
+
+def _write(runs: list[Run], readings: list[Reading]) -> Draft | None:
+    """Write one module's forward pass, given all of its calls; None if nothing has to change."""
+    plans: dict[bool, list[Plan]] = {}
+    recorders: dict[bool, Recorder] = {}
+    for run, reading in zip(runs, readings, strict=True):
+        plans.setdefault(run.training, []).append(make_plan(reading))
+        first = recorders.setdefault(run.training, run.recorder)
+        if first is not run.recorder and _code(first) != _code(run.recorder):
+            raise Refused("its code does other things from call to call")
+    if all(plan.is_empty for several in plans.values() for plan in several):
+        return None
+    if len({_code(recorder) for recorder in recorders.values()}) == 1:
+        together = [plan for several in plans.values() for plan in several]
+        plans = dict.fromkeys(recorders, together)
+    merged = {training: _merged(several) for training, several in plans.items()}
+    labels, ties, numbers = _numbered(merged, plans)
+    text = write_forward(recorders, merged, numbers)
+    watched = [v for several in plans.values() for plan in several for v in plan.watched]
+    return Draft(text=text, labels=labels, ties=ties, watched=watched)
+
+
+def _code(recorder: Recorder) -> str:
+    return str(recorder.graph)
+
+
+def _merged(plans: list[Plan]) -> Plan:
+    """Return the one plan of several calls of the same code."""
+    first = plans[0]
+    for plan in plans[1:]:
+        if plan.counts.keys() != first.counts.keys() or plan.constants != first.constants:
+            raise Refused("what has to change in it differs from call to call")
+        for key, (labels, sign) in plan.counts.items():
+            if len(labels) != len(first.counts[key][0]) or sign != first.counts[key][1]:
+                raise Refused("its sizes differ from call to call")
+    dropped = set().union(*(plan.dropped for plan in plans))
+    return Plan(counts=first.counts, constants=first.constants, dropped=dropped)
+
+
+def _numbered(
+    merged: Mapping[bool, Plan], plans: Mapping[bool, list[Plan]]
+) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]], dict[bool, dict[Key, int]]]:
+    """Number all sizes; equal code in both modes has one number for each."""
+    labels: list[Tensor] = []
+    ties: list[tuple[Tensor, Tensor]] = []
+    numbers: dict[bool, dict[Key, int]] = {}
+    shared = len({id(several) for several in plans.values()}) == 1
+    for training, plan in merged.items():
+        if shared and numbers:
+            numbers[training] = next(iter(numbers.values()))
+            continue
+        numbers[training] = {}
+        for key, (vector, _) in plan.counts.items():
+            numbers[training][key] = len(labels)
+            labels.append(vector)
+            ties.extend((vector, other.counts[key][0]) for other in plans[training][1:])
+    return labels, ties, numbers
