@@ -2,14 +2,16 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from shrinknets_core.attributes import put_back, restate_sizes
 from shrinknets_core.bypassing import make_branches
+from shrinknets_core.errors import OptionError
 from shrinknets_core.explaining import explain, find_reasons
 from shrinknets_core.feature_groups import Group, make_groups
 from shrinknets_core.flow.graph import FlowGraph, analyse, first_names, refreeze
@@ -291,6 +293,46 @@ class Shrinker(Stepping):
             self._gating.install()
 
         return undo
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the model's own state dict doesn't tell: what was removed, λ, the schedule.
+
+        Tensors and plain values only. Together with the model's and the optimisers' it is a
+        checkpoint: load this one first, which gives a freshly built model its shapes.
+        """
+        kept = {group.name: group.filter.feature_ids.cpu().clone() for group in self.groups}
+        return {"kept": kept, "method": self.method.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring a freshly built model to the shapes of a checkpoint, and go on from there.
+
+        Then load the model's state dict, make the optimisers, and load theirs. Changes model and
+        groups in place.
+
+        Raises:
+            OptionError: the checkpoint is of another model, or features have been removed already.
+        """
+        kept = state["kept"]
+        known = {group.name for group in self.groups}
+        fresh = all(g.size == int(g.filter.feature_ids[-1]) + 1 for g in self.groups)
+        if not set(kept) <= known or not fresh:
+            raise OptionError(
+                "state",
+                expected=f"a checkpoint of this model, before any removal, with groups {known}",
+                got=f"groups {set(kept)}",
+            )
+        method = self.method
+        for group in self.groups:
+            if group.bypass is not None and group.name not in kept:
+                group.kill([0])
+        self._remove_branches(())
+        removed = {
+            id(group): ~torch.isin(group.filter.feature_ids.cpu(), kept[group.name])
+            for group in self.groups
+        }
+        self._remove(self.groups, removed, ())
+        self._after_collection()
+        method.load_state_dict(state["method"])
 
     def explain(self) -> str:
         """Return a report in words: each group with its size, reach and cost; why the rest stays.

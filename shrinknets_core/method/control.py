@@ -1,6 +1,8 @@
 """Steering λ by the size of the network: along a path, and towards a target."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from shrinknets_core.errors import OptionError
 from shrinknets_core.method.options import Target
@@ -55,6 +57,14 @@ class LambdaControl:
         self._end = end
         self._aim = float(size)
 
+    def state_dict(self) -> dict[str, float]:
+        """Return λ and the aim."""
+        return {"lam": self.lam, "aim": self._aim}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a state."""
+        self.lam, self._aim = state["lam"], state["aim"]
+
     def aim(self, size: float) -> None:
         """Set the next aim: a share below the last one, or below what is left."""
         slow = min(1.0, size / self._slow_below) if self._slow_below else 1.0
@@ -99,6 +109,16 @@ class TargetControl:
     def lam(self) -> float:
         """The penalty to use now, in loss per unit of gate."""
         return 0.0 if self.reached or self._given_up else self._control.lam
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the steering stands."""
+        flags = {"reached": self.reached, "given_up": self._given_up}
+        return {**flags, "control": self._control.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.reached, self._given_up = state["reached"], state["given_up"]
+        self._control.load_state_dict(state["control"])
 
     def give_up(self) -> None:
         """Push no longer, as nothing is left that could go."""

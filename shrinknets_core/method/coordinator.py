@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +146,9 @@ class Coordinator:
                 self._control = TargetControl(self._target, self._measure())
             self._rule.step(self.lam_now)
             self._check()
+        else:
+            for group in self._owner().groups:
+                group.filter.theta.grad = None
         self._steps += 1
 
     def penalty(self) -> Tensor:
@@ -161,6 +164,24 @@ class Coordinator:
     def end_epoch(self) -> None:
         """Give up the gates at 0, where their removal waits for the end of an epoch."""
         self._rule.end_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what gates and weights don't tell: steps, λ, prices, and the steering to a target."""
+        control = None if self._control is None else self._control.state_dict()
+        rule = self._rule.state_dict()
+        return {"steps": self._steps, "lam": self._lam, "rule": rule, "control": control}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; call it when the model has the shapes that it was taken with."""
+        self._steps = state["steps"]
+        self._lam = state["lam"]
+        self._rule.load_state_dict(state["rule"])
+        self._warming = self._warming and self._steps <= self.options.warmup_steps
+        self._hold(hold=self._warming)
+        if state["control"] is not None:
+            assert self._target is not None
+            self._control = TargetControl(self._target, self._measure())
+            self._control.load_state_dict(state["control"])
 
     def count(self) -> Count:
         """Count what lives; waits for the device once."""
@@ -192,9 +213,14 @@ class Coordinator:
         return scales(self._layout)
 
     def _hold(self, *, hold: bool) -> None:
-        """Stop computing the gates' gradients, or start again."""
+        """Stop computing the gates' gradients, or start again.
+
+        In distributed training they are computed all the time, as each process expects the same
+        parameters to get gradients for as long as it lives.
+        """
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         for group in self._owner().groups:
-            group.filter.theta.requires_grad_(not hold)
+            group.filter.theta.requires_grad_(not hold or distributed)
             group.filter.theta.grad = None
 
     def _check(self) -> None:

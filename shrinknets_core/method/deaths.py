@@ -1,6 +1,7 @@
 """What becomes of a gate that reaches 0: dead at once, later, by chance, or after a probation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ class Deaths:
         self._trial_steps = options.probation_steps
         self._rng: torch.Generator | None = None
         for group in groups:
-            group.filter.min_features = options.min_features
+            # A branch beside a skip connection may die wholly.
+            group.filter.min_features = 0 if group.bypass is not None else options.min_features
             group.filter.protect()
             if options.probation_steps:
                 for name in ("left", "total"):
@@ -56,7 +58,8 @@ class Deaths:
         elif self._removal is Removal.RANDOM:
             if self._rng is None:
                 self._rng = torch.Generator(bank.theta.device).manual_seed(0)
-            draw = torch.rand(bank.theta.shape, generator=self._rng, device=bank.theta.device)
+            draw = torch.rand(bank.theta.shape, generator=self._rng, device=self._rng.device)
+            draw = draw.to(bank.theta.device)
             bank.alive.mul_((bank.theta > 0) | (draw >= self._chance))
 
     def end_epoch(self, banks: Sequence[Bank]) -> None:
@@ -64,6 +67,16 @@ class Deaths:
         if self._removal is Removal.EPOCH_ENDS:
             for bank in banks:
                 bank.alive.mul_(bank.theta > 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where chance stands; all else is in the filters' buffers."""
+        return {} if self._rng is None else {"rng": self._rng.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; draws go on on the CPU."""
+        if "rng" in state:
+            self._rng = torch.Generator()
+            self._rng.set_state(state["rng"])
 
     def judge(self, bank: Bank, *, step_size: float, lam: float) -> None:
         """Take a proximal step in which gates that reach 0 are watched before they are given up.

@@ -1,6 +1,7 @@
 """The update rules of the gates: proximal (the default) and subgradient (the paper's)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,6 +77,24 @@ class Proximal:
         """Give up what waits for this."""
         self.deaths.end_epoch(self.banks)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the gates themselves don't tell, by the groups' names."""
+        return {
+            "steps": self._steps,
+            "prices": {group.name: price for group, price in self._prices.items()},
+            "units": {group.name: unit for group, unit in self._units.items()},
+            "deaths": self.deaths.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._steps = state["steps"]
+        self._prices = {group: state["prices"][group.name] for group in self._groups}
+        self._units = {
+            group: state["units"][group.name].to(group.filter.theta) for group in self._groups
+        }
+        self.deaths.load_state_dict(state["deaths"])
+
     def _look_at_weights(self) -> None:
         scales = self._scales() if self._options.scale_free else {}
         for group in self._groups:
@@ -134,3 +153,11 @@ class Subgradient:
     def end_epoch(self) -> None:
         """Give up what waits for this."""
         self.deaths.end_epoch(self.banks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the gates themselves don't tell."""
+        return {"deaths": self.deaths.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.deaths.load_state_dict(state["deaths"])

@@ -7,16 +7,15 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from shrinknets_core.flow.flow import Flow, schema_name
+from shrinknets_core.flow.flow import Flow
 from shrinknets_core.flow.labels import Value
+from shrinknets_core.rewriting.dims import is_fixed
 from shrinknets_core.rewriting.labels import TRIALS, LabelCounter
 from shrinknets_core.rewriting.recorder import Recorder
 
 Path = tuple[Any, ...]
 """Where an argument of a node is: "args" or "kwargs", then positions and names."""
 ARITHMETIC = {operator.__name__, math.__name__, "_operator"}
-LAST_AXIS = {"linear", "layer_norm", "rms_norm"}
-SECOND_AXIS = {"conv1d", "conv2d", "conv3d", "batch_norm", "group_norm"}
 
 
 class Reading:
@@ -29,6 +28,7 @@ class Reading:
         nodes: all nodes of that trace.
         notes: for each recorded node and way, which of those belong to it.
         stored: the labels of all stored tensors' axes.
+        names: of the trace's placeholders of stored tensors.
         counter: counts labels.
     """
 
@@ -40,6 +40,7 @@ class Reading:
         nodes: list[fx.Node],
         notes: Mapping[tuple[str, str], list[int]],
         stored: Mapping[str, list[Tensor | None]],
+        names: set[str],
         counter: LabelCounter,
     ) -> None:
         self.recorder = recorder
@@ -49,6 +50,7 @@ class Reading:
         self._nodes = nodes
         self._notes = notes
         self._stored = stored
+        self._names = names
 
     def operations(self, node: fx.Node) -> list[fx.Node]:
         """Return the trace's operations that a recorded node ran."""
@@ -80,20 +82,10 @@ class Reading:
         if labels is not None and self.counter.is_constant(labels):
             return False
         source, dim = leaf.args
-        return source.op != "get_attr" and not self._is_read(leaf, dim)  # type: ignore[union-attr]
-
-    def _is_read(self, size: fx.Node, dim: Any) -> bool:
-        """Tell whether a layer reads along this axis, which must then fit its weight."""
-        for i in self._notes.get((size.name, "measured"), ()):
-            made = self._nodes[i]
-            last = len(made.meta["val"].shape) - 1
-            for user in made.users:
-                name = schema_name(user)
-                if user.args and user.args[0] is made and (
-                    (name in LAST_AXIS and dim == last) or (name in SECOND_AXIS and dim == 1)
-                ):  # fmt: skip
-                    return True
-        return False
+        if source.op == "get_attr":  # type: ignore[union-attr]
+            return False
+        measured = [self._nodes[i] for i in self._notes.get((leaf.name, "measured"), ())]
+        return not any(is_fixed(node, dim, self._names) for node in measured)  # type: ignore[arg-type]
 
     def leaves(self, node: fx.Node) -> list[fx.Node]:
         """Return what a number is computed from."""

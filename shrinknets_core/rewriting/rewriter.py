@@ -155,7 +155,7 @@ class Rewriter:
                 continue
             readings = [
                 Reading(run.recorder, path, graph.flows[run.trace], nodes[run.trace], run.notes,
-                        graph.axes, counter)
+                        graph.axes, set(graph.traces[run.trace].stored), counter)
                 for run in runs
             ]  # fmt: skip
             try:
