@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -59,7 +60,7 @@ def alternate(*measures: Callable[[], float]) -> list[float]:
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers with a ReLU between any two."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-
 Notes = list[tuple[nn.Module, str, Any]]
 """Values of modules' attributes."""
 
@@ -34,7 +33,7 @@ def put_back(notes: Notes) -> None:
         setattr(module, attribute, value)
 
 
-def _sizes(module: nn.Module, groups: int | None) -> list[tuple[str, Any]]:
+def _sizes(module: nn.Module, groups: int | None) -> list[tuple[str, Any]]:  # noqa: PLR0911
     # Not `module.weight`: a parametrised weight is computed when it is read.
     weight = module._parameters.get("weight")
     shape = tuple(weight.shape) if isinstance(weight, Tensor) else ()
@@ -59,11 +58,15 @@ def _sizes(module: nn.Module, groups: int | None) -> list[tuple[str, Any]]:
     return _other_sizes(module, shape)
 
 
+def _columns(module: nn.Module, name: str) -> int:
+    return module.get_parameter(name).shape[1]
+
+
 def _other_sizes(module: nn.Module, shape: tuple[int, ...]) -> list[tuple[str, Any]]:
     if isinstance(module, nn.RNNBase):
         return [
-            ("input_size", module.weight_ih_l0.shape[1]),
-            ("hidden_size", module.weight_hh_l0.shape[1]),
+            ("input_size", _columns(module, "weight_ih_l0")),
+            ("hidden_size", _columns(module, "weight_hh_l0")),
         ]
     if isinstance(module, nn.RNNCellBase):
         return [

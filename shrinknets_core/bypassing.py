@@ -48,7 +48,7 @@ class Bypass:
             raise LookupError("its code has been written anew")
         graphs = {mode: self._shortened(branch, mode) for mode in (False, True)}
         bodies = {mode: graph.python_code("self").src for mode, graph in graphs.items()}
-        self._text = _text(self._module, graphs, bodies)
+        self._text = _text(graphs, bodies)
         called = {n.target for g in graphs.values() for n in g.nodes if n.op == "call_module"}
         read = {str(n.target) for g in graphs.values() for n in g.nodes if n.op == "get_attr"}
         self._children = self._unused(branch, called, read)
@@ -56,11 +56,11 @@ class Bypass:
         gone = tuple(f"{prefix}{name}." for name in self._children)
         self.tensors = {name for name in stored_tensors(model) if name.startswith(gone)} if (
             gone) else set()  # fmt: skip
-        if not branch.tensors <= self.tensors | self._kept_elsewhere(model, branch):
+        if not branch.tensors <= self.tensors | self._kept_elsewhere(branch):
             raise LookupError("something else uses what belongs to the branch")
         self._taken: dict[str, nn.Module] = {}
 
-    def _kept_elsewhere(self, model: nn.Module, branch: Branch) -> set[str]:
+    def _kept_elsewhere(self, branch: Branch) -> set[str]:
         """Return tensors that the branch alone uses but its module holds itself."""
         prefix = f"{branch.path}." if branch.path else ""
         return {prefix + name for name in (*self._module._parameters, *self._module._buffers)}
@@ -133,9 +133,7 @@ def _is_sum(node: fx.Node) -> bool:
     return named and len(terms) == 2 and all(isinstance(term, fx.Node) for term in terms)
 
 
-def _text(
-    module: nn.Module, graphs: dict[bool, fx.Graph], bodies: dict[bool, str]
-) -> str:
+def _text(graphs: dict[bool, fx.Graph], bodies: dict[bool, str]) -> str:
     """Return code that runs one graph in evaluation and the other in training."""
     from shrinknets_core.rewriting.generating import _body, _imports  # noqa: PLC0415
 

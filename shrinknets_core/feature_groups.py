@@ -139,7 +139,11 @@ def make_groups(
     for units in by_key.values():
         if not any(order[t] in parameters for t, _, _ in places[units[0]]):
             continue
-        groups.append(_make_group(units, places, order, shapes, parameters, demands, names, graph.units.members))
+        groups.append(
+            _make_group(
+                units, places, order, shapes, parameters, demands, names, graph.units.members
+            )
+        )
     return groups
 
 
@@ -173,7 +177,7 @@ def _demands_of(
     return {unit: list(found.values()) for unit, found in result.items()}
 
 
-def _make_group(
+def _make_group(  # noqa: PLR0917
     units: list[int],
     places: dict[int, list[Place]],
     order: list[str],
@@ -225,8 +229,8 @@ def _choose_sites(
     def relevant(option: frozenset[Site]) -> set[Site]:
         return {s for s in option if (s.tensor, s.axis) in slots}
 
-    def cost(option: set[Site]) -> int:
-        new = option - chosen
+    def cost(option: Iterable[Site]) -> int:
+        new = set(option) - chosen
         # Gates at a linear layer multiply its output or input, elsewhere the tensor itself; and
         # entries that this sum does not see had better not be gated.
         sizes = [shapes[s.tensor][s.axis] if len(shapes[s.tensor]) <= 2
@@ -235,10 +239,10 @@ def _choose_sites(
 
     open_demands = sorted(demands, key=lambda d: len(d.options))
     for demand in open_demands:
-        options = [relevant(option) for option in demand.options]
+        options: list[set[Site]] = [relevant(option) for option in demand.options]
         if any(option <= chosen for option in options):
             continue
-        chosen |= min(options, key=cost)
+        chosen.update(min(options, key=cost))
     return chosen
 
 

@@ -27,7 +27,7 @@ from shrinknets_core.surgery import Cuts, Operation, forget, plan_optimizer
 from shrinknets_core.widening import Widening
 
 MAX_ROUNDS = 12
-"""So often a module's code is tried with shrunken tensors, before all of its features are frozen."""
+"""So often a module's code is tried with shrunken tensors, before all features are frozen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,7 @@ class Shrinker(Stepping):
         self.refused.update(graph.untraced)
         self._build(graph, example_inputs, where)
 
-    def _build(
-        self, graph: FlowGraph, inputs: Inputs, where: Callable[[str], bool] | None
-    ) -> None:
+    def _build(self, graph: FlowGraph, inputs: Inputs, where: Callable[[str], bool] | None) -> None:
         rewriter = Rewriter(self.model)
         graph = rewriter.prepare(graph)
         shapes = self._shapes(graph)
@@ -120,7 +118,9 @@ class Shrinker(Stepping):
         shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
         shapes.update({f"{path}#": torch.Size(v.shape) for path, v in graph.book.counts.items()})
         graph.axes.update({f"{path}#": [v] for path, v in graph.book.counts.items()})
-        shapes.update({f"{path}##": torch.Size(v.shape) for path, (_, v) in graph.book.wide.items()})
+        shapes.update(
+            {f"{path}##": torch.Size(v.shape) for path, (_, v) in graph.book.wide.items()}
+        )
         graph.axes.update({f"{path}##": [v] for path, (_, v) in graph.book.wide.items()})
         sizes = {path: (axis, len(v)) for path, (axis, v) in graph.book.wide.items()}
         self._widening = Widening(self.model, sizes)
@@ -128,7 +128,7 @@ class Shrinker(Stepping):
 
     def _try(self, graph: FlowGraph) -> Misfit | None:
         """Cut half of each group for a moment, and see whether the code follows."""
-        rng = random.Random(0)
+        rng = random.Random(0)  # noqa: S311
         dead: set[int] = set()
         removed: dict[int, Tensor] = {}
         for group in self.groups:
@@ -165,8 +165,8 @@ class Shrinker(Stepping):
             return not self._changes_outputs([everything[i] for i in numbers], call, modes)
 
         liars = find_liars(passes, len(everything))
-        liars += [i for i, group in enumerate(everything) if i not in liars
-                  and group.bypass is not None and self._bypass_changes(group, call, modes)]  # fmt: skip
+        branches = [i for i, g in enumerate(everything) if g.bypass is not None and i not in liars]
+        liars += [i for i in branches if self._bypass_changes(everything[i], call, modes)]
         for number in liars:
             self.refused[everything[number].name] = "a trial of its removal changed the outputs"
             self._gating.drop(everything[number])
@@ -270,10 +270,10 @@ class Shrinker(Stepping):
             operation.plan(self._tensors[name], cut)
         by_identity = {id(self._tensors[name]): cut for name, cut in cuts.items()}
         for group in groups:
-            kept = torch.nonzero(~removed[id(group)]).flatten()
+            own = {0: torch.nonzero(~removed[id(group)]).flatten()}
             for tensor in group.filter.tensors():
-                operation.plan(tensor, {0: kept})
-                by_identity[id(tensor)] = {0: kept}
+                operation.plan(tensor, own)
+                by_identity[id(tensor)] = own
         for holder in holders:
             plan_optimizer(operation, holder, by_identity)
         places = [(group, group.slots, group.gated) for group in self.groups]

@@ -73,7 +73,6 @@ class Operation:
         for holder, key, value in self._entries:
             holder[key] = value
 
-
     def undo(self) -> None:
         """Give the tensors back what they had; entries stay."""
         self._put(self._before)

@@ -1,0 +1,1 @@
+"""The flow graph: which features a network has, and where they reach."""

@@ -75,7 +75,7 @@ def _is_sum(node: fx.Node) -> bool:
     return len(terms) == 2 and all(isinstance(term, fx.Node) for term in terms)
 
 
-def _branch(
+def _branch(  # noqa: PLR0911  (each return is one condition)
     flow: Flow, trace: Trace, graph: FlowGraph, total: fx.Node, side: int
 ) -> Branch | None:
     last, skip = total.args[side], total.args[1 - side]

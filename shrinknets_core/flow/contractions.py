@@ -108,9 +108,7 @@ def einsum(flow: Flow, equation: str, tensors: Sequence[Value], **_: Any) -> Val
 
 
 @rule("bilinear")
-def bilinear(
-    flow: Flow, a: Value, b: Value, weight: Value, bias: Value | None = None
-) -> Value:
+def bilinear(flow: Flow, a: Value, b: Value, weight: Value, bias: Value | None = None) -> Value:
     """`aᵀ W_o b` for each output o."""
     letters = string.ascii_lowercase[: len(a.shape) - 1]
     operands = [(a, letters + "X"), (b, letters + "Y"), (weight, "ZXY")]
@@ -226,8 +224,8 @@ def attention(flow: Flow, query: Value, key: Value, value: Value, *args: Any,
             flow.freeze(part.axis(-1), "its size sets the scale of attention")
     rank = max(len(v.shape) for v in (query, key, value))
     batch = string.ascii_lowercase[: rank - 2]
-    part = [batch[len(batch) - len(v.shape) + 2 :] for v in (query, key, value)]
-    scores = contract(flow, [(query, part[0] + "LE"), (key, part[1] + "SE")], "")
+    batches = [batch[len(batch) - len(v.shape) + 2 :] for v in (query, key, value)]
+    scores = contract(flow, [(query, batches[0] + "LE"), (key, batches[1] + "SE")], "")
     shape = (*flow.shape[:-1], key.shape[-2])
     scores = Value(shape=shape, axes=_batch_axes(flow, [query, key], len(shape)))
     if (axis := query.axis(-2)) is not None:
@@ -239,7 +237,7 @@ def attention(flow: Flow, query: Value, key: Value, value: Value, *args: Any,
             tied = flow.tie([(mask, -d), (scores, -d)])
             if tied is not None:
                 scores.axes[len(shape) - d] = Axis(labels=tied.labels)
-    return contract(flow, [(scores, batch + "LS"), (value, part[2] + "SF")], batch + "LF")
+    return contract(flow, [(scores, batch + "LS"), (value, batches[2] + "SF")], batch + "LF")
 
 
 def _batch_axes(flow: Flow, values: Sequence[Value], rank: int) -> dict[int, Axis]:

@@ -35,10 +35,10 @@ def pointwise(flow: Flow, *args: Any, **kwargs: Any) -> Value:
 
 
 @rule("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy",
-      "lift_fresh", "lift", "dropout", "feature_dropout", "native_dropout", "float", "double", "half", "bfloat16", "resolve_conj", "resolve_neg",
-      "_assert_tensor_metadata", "requires_grad", "tril", "triu", "zero", "conj", "real",
-      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "hardswish", 
-      "softsign", "rrelu", "tanhshrink")  # fmt: skip
+      "lift_fresh", "lift", "dropout", "feature_dropout", "native_dropout", "float", "double", "half",
+      "bfloat16", "resolve_conj", "resolve_neg", "_assert_tensor_metadata", "requires_grad", "tril",
+      "triu", "zero", "conj", "real", "_autocast_to_full_precision", "softsign", "tanhshrink",
+      "_autocast_to_reduced_precision", "hardswish", "rrelu")  # fmt: skip
 def unchanged(flow: Flow, value: Value, *_: Any, **__: Any) -> Value | None:
     """Keep features where they are, and zeros zero."""
     if not flow.shapes:
@@ -50,7 +50,8 @@ def unchanged(flow: Flow, value: Value, *_: Any, **__: Any) -> Value | None:
 
 
 @rule("log_sigmoid", "logsigmoid", "alpha_dropout", "feature_alpha_dropout", "rand_like",
-      "randn_like", "ones_like", "full_like", "empty_like", "bernoulli", "uniform", "normal")  # fmt: skip
+      "randn_like", "ones_like", "full_like", "empty_like", "bernoulli", "uniform",
+      "normal")  # fmt: skip
 def shaped_alike(flow: Flow, value: Value, *_: Any, **__: Any) -> Value:
     """Keep features where they are; what the entries hold is another matter."""
     axes = {d: Axis(labels=axis.labels) for d, axis in value.axes.items()}
@@ -178,13 +179,11 @@ def _combine(flow: Flow, zeros: Sequence[Zero], args: Sequence[Any], kwargs: Any
 def _keeps_zero(flow: Flow, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     """Try whether an operation on one tensor takes 0 to 0, with a finite slope."""
     point = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    target = flow.node.target
-    if getattr(target, "_schema", None) is not None and target._schema.name.endswith("_"):
-        target_input = point.clone()
-    else:
-        target_input = point
+    target: Any = flow.node.target
+    in_place = schema_name(flow.node, keep_underscore=True).endswith("_")
+    target_input = point.clone() if in_place else point
     try:
-        result = target(target_input, *args[1:], **kwargs)  # type: ignore[operator]
+        result = target(target_input, *args[1:], **kwargs)
         if result.item() != 0:
             return False
         if result.requires_grad:

@@ -222,8 +222,10 @@ class Flow:
 
     def _call(self, node: fx.Node) -> None:
         if node.target is operator.getitem:
+            source: Any
+            index: Any
             source, index = node.args
-            value = self._values[source]  # type: ignore[index]
+            value = self._values[source]
             self._values[node] = value[index] if isinstance(value, (list, tuple)) else None
             self._roots[node] = self._root(source)
             return

@@ -9,7 +9,6 @@ from torch import Tensor
 from shrinknets_core.flow.flow import Flow, rule, schema_name, union
 from shrinknets_core.flow.labels import FIXED, Axis, Value
 
-
 EQUAL_PIECES = {"chunk", "unsafe_chunk", "split", "unsafe_split", "tensor_split"}
 """They take a number of pieces, or one size for all, and so the pieces must stay equal."""
 
@@ -126,7 +125,8 @@ def index(flow: Flow, value: Value, indices: Sequence[Value | None]) -> Value:
 def index_select(flow: Flow, value: Value, dim: int, positions: Value) -> Value:
     """Pick entries along one axis by an index tensor."""
     dim %= len(value.shape)
-    return index(flow, value, [*[None] * dim, positions])
+    picked: Value = index(flow, value, [*[None] * dim, positions])
+    return picked
 
 
 @rule("cat", "concat", "concatenate")
@@ -170,9 +170,11 @@ def pad(flow: Flow, value: Value, widths: Sequence[int], *args: Any, **kwargs: A
         padded = {len(value.shape) - 1 - i // 2 for i, width in enumerate(widths) if width}
         array = spread(value, position)
         if position in padded:
-            array = torch.ops.aten.pad.default(array, list(widths), mode) if plain and (
-                mode != "constant"
-            ) else torch.ops.aten.constant_pad_nd.default(array, list(widths), FIXED)
+            array = (
+                torch.ops.aten.pad.default(array, list(widths), mode)
+                if plain and (mode != "constant")
+                else torch.ops.aten.constant_pad_nd.default(array, list(widths), FIXED)
+            )
         else:
             array = array[tuple(slice(0, 1) if d in padded else slice(None)
                                 for d in range(array.dim()))].expand(flow.shape)  # fmt: skip

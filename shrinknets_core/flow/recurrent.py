@@ -79,7 +79,7 @@ def _cell(
             pair = [(source, feature), (weight_in, 1)]
             flow.book.demand(axis.labels, pair, "read by a recurrent layer")
     flow.tie([(weight_hidden, 1), (unit, 0)])
-    zeros_of_rows = []
+    zeros_of_rows: list[frozenset[Site] | None] = []
     for part in params:
         rows = part.axes.get(0)
         if rows is None:

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shrinknets_core.flow.flow import TOGETHER, Flow, rule, schema_name, union
+from shrinknets_core.flow.flow import RULES, TOGETHER, Flow, rule, schema_name, union
 from shrinknets_core.flow.labels import Axis, Value
-
 
 
 @rule("batch_norm", "instance_norm", "native_batch_norm", "cudnn_batch_norm")
@@ -79,7 +78,7 @@ def along(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Any:
 
 @rule("sum", "nansum", "linalg_vector_norm", "linalg_norm", "norm", "count_nonzero",
       "frobenius_norm")  # fmt: skip
-def total(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Value:
+def total(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Any:
     """Sum entries or their powers: a dead feature must contribute 0."""
     if "norm" in schema_name(flow.node):
         order = args[0] if args else kwargs.get("ord", kwargs.get("p"))
@@ -100,16 +99,12 @@ def total(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Value:
 def reduced(flow: Flow, x: Value, *args: Any, **kwargs: Any) -> Any:
     """Reduce axes; the features along them must stay."""
     if args and isinstance(args[0], Value):
-        from shrinknets_core.flow.elementwise import pointwise
-
-        return pointwise(flow, x, *args, **kwargs)
+        return RULES["pointwise"](flow, x, *args, **kwargs)
     dims = _dims(x, args, kwargs)
     for d in dims:
         flow.freeze(x.axes.get(d), TOGETHER)
     keeps_zero = schema_name(flow.node) in {"mean", "amax", "amin"}
-    results = [
-        _reduce(flow, x, dims, shape=shape, keeps_zero=keeps_zero) for shape in flow.shapes
-    ]
+    results = [_reduce(flow, x, dims, shape=shape, keeps_zero=keeps_zero) for shape in flow.shapes]
     return results[0] if len(results) == 1 else results
 
 
@@ -133,9 +128,9 @@ def spatial(flow: Flow, x: Value, *_: Any, **__: Any) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-@rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
-      "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "fft_fftshift",
-      "fft_ifftshift", "stft")  # fmt: skip
+@rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_fft2", "fft_ifft2",
+      "fft_rfft2", "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "stft",
+      "fft_fftshift", "fft_ifftshift")  # fmt: skip
 def fourier(flow: Flow, x: Value, size: Any = None, dim: Any = None, *_: Any) -> Value:
     """Transform axes; features along the others pass, and zeros stay zero."""
     name = schema_name(flow.node)
@@ -143,7 +138,8 @@ def fourier(flow: Flow, x: Value, size: Any = None, dim: Any = None, *_: Any) ->
         dim = size
     if dim is None:
         count = 2 if name.endswith("2") else 1
-        dim = list(range(-count, 0)) if name[-1] in "2t" else list(range(len(x.shape)))
+        everywhere = name.endswith(("fftn", "shift"))
+        dim = list(range(len(x.shape))) if everywhere else list(range(-count, 0))
     dims = [dim] if isinstance(dim, int) else list(dim)
     for d in dims:
         flow.freeze(x.axis(d), TOGETHER)

@@ -34,7 +34,7 @@ def find_units(book: LabelBook) -> Units:
     fixed = int(classes[FIXED])
     reasons: dict[int, str] = {}
     for labels, reason in book.frozen:
-        for c in classes[labels].unique().tolist():
+        for c in set(classes[labels].tolist()):
             if c != fixed:
                 reasons.setdefault(c, reason)
     reasons[fixed] = "a part of the input or a constant"
@@ -76,7 +76,7 @@ class _Solver:
         self._causes: dict[int, set[tuple[int, ...]]] = defaultdict(set)
         for relation in book.relations:
             rows = torch.cat([relation.labels.unsqueeze(1), relation.causes], dim=1)
-            for label, *causes in classes[rows].unique(dim=0).tolist():
+            for label, *causes in torch.unique(classes[rows], dim=0).tolist():
                 self._causes[label].add(tuple(causes))
                 for cause in causes:
                     self._effects[cause].add(label)

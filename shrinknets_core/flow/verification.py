@@ -4,6 +4,7 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import torch
@@ -165,12 +166,11 @@ def _same_arguments(
 
 
 def _equal(a: Any, b: Any) -> bool:
-    return bool(a == b) or (a != a and b != b)
+    both_nan = isinstance(a, float) and isinstance(b, float) and isnan(a) and isnan(b)
+    return bool(a == b) or both_nan
 
 
-def _moves_alike(
-    flow: Flow, old: fx.Node, new: fx.Node, lives: Callable[[Tensor], Tensor]
-) -> bool:
+def _moves_alike(flow: Flow, old: fx.Node, new: fx.Node, lives: Callable[[Tensor], Tensor]) -> bool:
     """Run both operations on the labels, and compare what is left of the first with the second."""
     source = flow.value_of(old.args[0])  # type: ignore[arg-type]
     results = tree_leaves(flow.value_of(old), is_leaf=lambda v: isinstance(v, Value))

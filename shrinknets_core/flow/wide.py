@@ -50,9 +50,7 @@ def find_wide(traces: list[Trace], flows: list[Flow], classes: Tensor) -> dict[s
     return {path: axis for path, axis in found.items() if path not in refused | inner}
 
 
-def _axis(
-    trace: Trace, flow: Flow, path: str, classes: Tensor, features: set[int]
-) -> int | None:
+def _axis(trace: Trace, flow: Flow, path: str, classes: Tensor, features: set[int]) -> int | None:
     calls = find_calls(trace, path)
     if not path or not calls:
         return None

@@ -166,7 +166,7 @@ class Coordinator:
         self._rule.end_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what gates and weights don't tell: steps, λ, prices, and the steering to a target."""
+        """Return what gates and weights don't tell: steps, λ, prices, the way to a target."""
         control = None if self._control is None else self._control.state_dict()
         rule = self._rule.state_dict()
         return {"steps": self._steps, "lam": self._lam, "rule": rule, "control": control}

@@ -174,8 +174,8 @@ def _same_results(module: nn.MultiheadAttention, forward: Forward) -> bool:
         finally:
             module.training = training
     tolerance = torch.finfo(weight.dtype).eps ** 0.5
-    return all(bool(((a - b).abs().max() <= tolerance * a.abs().max()))
-               for a, b in ((one, two), (first, second)))  # fmt: skip
+    pairs = ((one, two), (first, second))
+    return all(bool((a - b).abs().max() <= tolerance * a.abs().max()) for a, b in pairs)
 
 
 def count_labels(graph: FlowGraph, forward: Forward) -> list[list[Tensor]]:

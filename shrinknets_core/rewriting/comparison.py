@@ -4,13 +4,24 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_flatten
 
 from shrinknets_core.flow.flow import schema_name
-from shrinknets_core.flow.tracing import Trace
+from shrinknets_core.flow.graph import first_names
+from shrinknets_core.flow.tracing import Trace, retrace, stored_tensors
 
 ATTENTION = "scaled_dot_product_attention"
+POSITIONED = {"slice", "select", "narrow"}
+
+
+def run_again(model: nn.Module, before: Trace) -> Trace:
+    """Trace again what was traced before; of a tensor's names the first one is used."""
+    after = retrace(model, before)
+    tensors = stored_tensors(model)
+    names = first_names(tensors)
+    after.stored.update({key: names[id(tensors[name])] for key, name in after.stored.items()})
+    return after
 
 
 def find_difference(before: Trace, after: Trace) -> fx.Node | None:
@@ -18,7 +29,8 @@ def find_difference(before: Trace, after: Trace) -> fx.Node | None:
 
     Attention may say its scale where it took the same from its number of features.
     """
-    first, second = list(before.graph.nodes), list(after.graph.nodes)
+    first: list[fx.Node] = list(before.graph.nodes)
+    second: list[fx.Node] = list(after.graph.nodes)
     places = {node: i for i, node in enumerate(first)} | {n: i for i, n in enumerate(second)}
     for old, new in zip(first, second, strict=False):
         if old.op != new.op or (old.op != "placeholder" and old.target != new.target):
@@ -49,9 +61,20 @@ def _same_arguments(old: fx.Node, new: fx.Node, places: dict[fx.Node, int]) -> b
         scale = options.pop("scale", None)
         if scale is not None and scale != 1 / math.sqrt(_features(old)):
             return False
-    one, structure = tree_flatten((old.args, dict(old.kwargs)))
-    two, other = tree_flatten((new.args, options))
+    one, structure = tree_flatten((_from_the_start(old), dict(old.kwargs)))
+    two, other = tree_flatten((_from_the_start(new), options))
     return structure == other and all(_same(a, b, places) for a, b in zip(one, two, strict=True))
+
+
+def _from_the_start(node: fx.Node) -> Any:
+    """Return the arguments, with positions from the end counted from the start."""
+    if node.op != "call_function" or schema_name(node) not in POSITIONED or len(node.args) < 3:
+        return node.args
+    source, dim, *positions = node.args
+    assert isinstance(source, fx.Node)
+    size = source.meta["val"].shape[dim]
+    counted = [p + size if isinstance(p, int) and p < 0 else p for p in positions[:2]]
+    return (source, dim, *counted, *positions[2:])
 
 
 def _features(attention: fx.Node) -> int:
@@ -63,4 +86,6 @@ def _features(attention: fx.Node) -> int:
 def _same(a: Any, b: Any, places: dict[fx.Node, int]) -> bool:
     if isinstance(a, fx.Node) and isinstance(b, fx.Node):
         return places[a] == places[b]
-    return type(a) is type(b) and bool(a == b or (a != a and b != b))
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
+        return math.isnan(b)
+    return type(a) is type(b) and bool(a == b)

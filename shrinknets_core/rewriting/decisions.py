@@ -41,7 +41,7 @@ class Decision:
 
 def user_frame() -> FrameType | None:
     """Return the innermost running frame that belongs neither to torch nor to us."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  (what tracers are made of)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(LIBRARIES):
         frame = frame.f_back
     return frame

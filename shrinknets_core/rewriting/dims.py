@@ -70,12 +70,12 @@ def _sources(node: fx.Node, dim: int) -> Iterator[tuple[fx.Node, int]]:
     if node.op != "call_function":
         return
     name, rank = schema_name(node), _rank(node)
+    arguments: tuple[Any, ...] = node.args
     if name == "permute":
-        yield node.args[0], node.args[1][dim] % rank  # type: ignore[index, misc]
+        yield arguments[0], arguments[1][dim] % rank
     elif name == "transpose":
-        pair = [d % rank for d in node.args[1:3]]  # type: ignore[operator]
-        other = pair[1 - pair.index(dim)] if dim in pair else dim
-        yield node.args[0], other  # type: ignore[misc]
+        pair = [d % rank for d in arguments[1:3]]
+        yield arguments[0], pair[1 - pair.index(dim)] if dim in pair else dim
     elif name in SHAPE_KEEPING or torch.Tag.pointwise in getattr(node.target, "tags", ()):
         size = node.meta["val"].shape[dim]
         for source in node.all_input_nodes:

@@ -18,15 +18,14 @@ class Size(int):
     """Stands for a size in code that is written with a token in its place."""
 
     number: int
-    sign: int
 
-    def __new__(cls, value: int, number: int, sign: int) -> "Size":
+    def __new__(cls, value: int, number: int) -> "Size":
         size = super().__new__(cls, value)
-        size.number, size.sign = number, sign
+        size.number = number
         return size
 
     def __repr__(self) -> str:
-        return f"{'-' if self.sign < 0 else ''}__size_{self.number}__"
+        return f"__size_{self.number}__"
 
 
 class Forward:
@@ -81,9 +80,7 @@ class Forward:
     def restated(self, sizes: Mapping[int, int]) -> "Forward":
         """Return the same code with other sizes, by their number."""
         new = [sizes.get(i, n) for i, n in zip(self.same_as, self.sizes, strict=True)]
-        return Forward(
-            self.module, self.text, new, same_as=self.same_as, filename=self.filename
-        )
+        return Forward(self.module, self.text, new, same_as=self.same_as, filename=self.filename)
 
     def _compile(self) -> None:
         source = self.source
@@ -96,7 +93,9 @@ class Forward:
         self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-def restate_forwards(model: nn.Module, counts: Mapping[str, int]) -> list[tuple[nn.Module, str, Any]]:
+def restate_forwards(
+    model: nn.Module, counts: Mapping[str, int]
+) -> list[tuple[nn.Module, str, Any]]:
     """Tell rewritten forward passes their sizes, in place.
 
     counts: by the module's name and the size's number, such as `blocks.0:3`, what is left.
@@ -109,8 +108,11 @@ def restate_forwards(model: nn.Module, counts: Mapping[str, int]) -> list[tuple[
         if colon:
             sizes.setdefault(path, {})[int(number)] = count
     before: list[tuple[nn.Module, str, Any]] = []
+    modules = dict(model.named_modules(remove_duplicate=False))
     for path, new in sizes.items():
-        module = model.get_submodule(path)
+        module = modules.get(path)
+        if module is None:  # It belonged to a branch that is gone.
+            continue
         forward = vars(module)["forward"]
         before.append((module, "forward", forward))
         module.__dict__["forward"] = forward.restated(new)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import fx
 from torch.fx.graph_module import _format_import_block
-from torch.package import sys_importer
+from torch.package.importer import sys_importer
 
 from shrinknets_core.rewriting.forwards import Size
 from shrinknets_core.rewriting.inspection import settings
 from shrinknets_core.rewriting.planning import Key, Plan
 from shrinknets_core.rewriting.recorder import Recorder
 from shrinknets_core.rewriting.slots import set_at
-from shrinknets_core.rewriting.tracked import Refused
+from shrinknets_core.rewriting.tracked import RewritingError
 
 LITERALS = (bool, int, float, str, type(None), torch.dtype)
 
@@ -30,7 +30,7 @@ def write_forward(
     numbers: for each argument that counts features, the number of the size that goes there.
 
     Raises:
-        Refused: something in it can't be written down.
+        RewritingError: something in it can't be written down.
     """
     bodies, imports = {}, set()
     for training, recorder in recorders.items():
@@ -41,6 +41,11 @@ def write_forward(
     first = next(iter(recorders.values()))
     lines = [*sorted(imports), "", "", f"def forward({_signature(first)}):"]
     lines += _check_settings(first)
+    if len(recorders) == 1:
+        lines.append(f"    if self.training is not {next(iter(recorders))}:")
+        lines.append(
+            '        raise ValueError("this forward pass was rewritten for the other mode")'
+        )
     if len(set(bodies.values())) == 1:
         return "\n".join([*lines, bodies[False] if False in bodies else bodies[True]]) + "\n"
     indented = re.sub(r"(?m)^(?=.)", "    ", bodies[True])
@@ -50,8 +55,8 @@ def write_forward(
 def _changed_graph(recorder: Recorder, plan: Plan, numbers: Mapping[Key, int]) -> fx.Graph:
     """Copy what is needed of a graph, with the plan's changes."""
     counts: dict[str, dict[Any, Any]] = {}
-    for (name, path), (labels, sign) in plan.counts.items():
-        size = Size(sign * len(labels), numbers[name, path], sign)
+    for (name, path), labels in plan.counts.items():
+        size = Size(len(labels), numbers[name, path])
         counts.setdefault(name, {})[path] = size
     for (name, path), value in plan.constants.items():
         counts.setdefault(name, {})[path] = value
@@ -94,7 +99,7 @@ def _imports(names: Mapping[str, Any], body: str) -> set[str]:
             if re.search(rf"\b{re.escape(name)}\b", body)}  # fmt: skip
     for value in used.values():
         if "<locals>" in getattr(value, "__qualname__", ""):
-            raise Refused(f"uses {value.__qualname__}, which can't be imported")
+            raise RewritingError(f"uses {value.__qualname__}, which can't be imported")
     return set(_format_import_block(used, sys_importer).splitlines())
 
 
@@ -102,7 +107,7 @@ def _signature(recorder: Recorder) -> str:
     for parameter in recorder.parameters:
         default = parameter.default
         if default is not parameter.empty and not isinstance(default, LITERALS):
-            raise Refused(f"has a default of its own kind, {default!r}")
+            raise RewritingError(f"has a default of its own kind, {default!r}")
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if any(p.kind is p.POSITIONAL_ONLY for p in recorder.parameters):
         own = own.replace(kind=inspect.Parameter.POSITIONAL_ONLY)

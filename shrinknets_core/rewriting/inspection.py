@@ -2,6 +2,7 @@
 
 import dis
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from torch import nn
 
 UNRECORDABLE = frozenset({
-    "checkpoint", "saved_tensors_hooks", "is_grad_enabled", "is_autocast_enabled", "is_compiling",
-    "is_dynamo_compiling", "is_exporting", "random", "randrange", "uniform", "choice", "time",
-    "perf_counter", "monotonic",
+    "checkpoint", "saved_tensors_hooks", "inference_mode", "autocast", "is_grad_enabled",
+    "is_autocast_enabled", "get_autocast_dtype", "is_compiling", "is_dynamo_compiling",
+    "is_exporting", "random", "randrange", "uniform", "choice", "time", "perf_counter",
+    "monotonic",
 })  # fmt: skip
-"""Names that say: what the code does depends on more than its inputs, or is more than it returns."""
+"""Names that say: what the code does depends on more than its inputs."""
 SIMPLE = (bool, str, type(None))
 
 
@@ -38,11 +40,20 @@ def find_obstacle(module: nn.Module) -> str | None:
 
 
 def settings(module: nn.Module) -> dict[str, Any]:
-    """Return the module's own flags, by name, that its code may read."""
-    names = {name for code in _codes(module) for name in code.co_names} - {"training"}
-    values = vars(module)
-    return {name: values[name] for name in sorted(names)
-            if name in values and isinstance(values[name], SIMPLE)}  # fmt: skip
+    """Return flags, by name, that its code may read: the module's own and its children's.
+
+    Numbers are among them only for the children: the module's own are read as it runs.
+    """
+    codes = list(_codes(module))
+    names = {name for code in codes for name in code.co_names} - {"training"}
+    own, children = vars(module), dict(module.named_children())
+    found = {name: own[name] for name in names if isinstance(own.get(name, ...), SIMPLE)}
+    for code in codes:
+        for child, name in _read_from_children(code):
+            values = vars(children.get(child, object))
+            if isinstance(values.get(name, ...), (*SIMPLE, float)):
+                found[f"{child}.{name}"] = values[name]
+    return dict(sorted(found.items()))
 
 
 def _is_library(name: str) -> bool:
@@ -50,11 +61,8 @@ def _is_library(name: str) -> bool:
 
 
 def _codes(module: nn.Module) -> Iterator[CodeType]:
-    """Return the code of all methods of the module's classes, and of functions that they name."""
-    pending: list[Any] = []
-    for cls in type(module).__mro__:
-        if not _is_library(cls.__module__) and cls is not object:
-            pending.extend(vars(cls).values())
+    """Return the code of a module's forward, and of all methods and functions that it names."""
+    pending: list[Any] = [type(module).forward]
     seen: set[CodeType] = set()
     while pending:
         function = _function(pending.pop())
@@ -65,6 +73,9 @@ def _codes(module: nn.Module) -> Iterator[CodeType]:
         yield from nested
         for code in nested:
             pending.extend(function.__globals__.get(name) for name in code.co_names)
+            pending.extend(
+                inspect.getattr_static(type(module), name, None) for name in code.co_names
+            )
 
 
 def _function(value: Any) -> FunctionType | None:
@@ -81,13 +92,18 @@ def _nested(code: CodeType) -> list[CodeType]:
     return [code, *(deeper for one in inner for deeper in _nested(one))]
 
 
+def _read_from_children(code: CodeType) -> Iterator[tuple[str, str]]:
+    """Return all pairs of names in expressions such as `self.drop.p`."""
+    instructions = list(dis.get_instructions(code))
+    for one, two, three in zip(instructions, instructions[1:], instructions[2:], strict=False):
+        if one.argval == "self" and two.opname == three.opname == "LOAD_ATTR":
+            yield two.argval, three.argval
+
+
 def _reads_others_mode(code: CodeType) -> bool:
-    before = None
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in {"LOAD_ATTR", "LOAD_METHOD"} and instruction.argval == "training":
-            if before is None or not before.opname.startswith("LOAD_FAST") or (
-                before.argval != "self"
-            ):  # fmt: skip
-                return True
-        before = instruction
-    return False
+    return any(
+        after.opname == "LOAD_ATTR"
+        and after.argval == "training"
+        and not (before.opname.startswith("LOAD_FAST") and before.argval == "self")
+        for before, after in itertools.pairwise(dis.get_instructions(code))
+    )

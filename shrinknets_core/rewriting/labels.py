@@ -52,7 +52,7 @@ class LabelCounter:
         if tuple(own.tolist()) in self._axes:
             return True
         own = own[own != self._fixed]
-        return len(own) > 0 and bool(self._stored[own].all()) and len(own.unique()) == len(own)
+        return len(own) > 0 and bool(self._stored[own].all()) and len(set(own.tolist())) == len(own)
 
     def alike(self, first: Tensor, second: Tensor) -> bool:
         """Tell whether two label vectors stand for the same features."""

@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_flatten_with_path
 from shrinknets_core.flow.flow import schema_name
 from shrinknets_core.flow.labels import Value
 from shrinknets_core.rewriting.decisions import Decision
-from shrinknets_core.rewriting.reading import Path, Reading
+from shrinknets_core.rewriting.reading import Path, Reading, is_size
 from shrinknets_core.rewriting.slots import Slot, find_slots, get_at
-from shrinknets_core.rewriting.tracked import Refused
+from shrinknets_core.rewriting.tracked import RewritingError
 
 Key = tuple[str, Path]
 """A recorded node and a place among its arguments."""
@@ -29,14 +29,13 @@ class Plan:
     """Changes to one recorded graph.
 
     Attributes:
-        counts: arguments that become the number of features left among labels, by place, with
-            their sign.
+        counts: arguments that become the number of features left among labels, by place.
         constants: arguments that become what they were in the recorded run.
         dropped: checks that are left out: they would ask for sizes from before.
         watched: label vectors that all this is about.
     """
 
-    counts: dict[Key, tuple[Tensor, int]] = field(default_factory=dict)
+    counts: dict[Key, Tensor] = field(default_factory=dict)
     constants: dict[Key, Any] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     watched: list[Tensor] = field(default_factory=list)
@@ -51,7 +50,7 @@ def make_plan(reading: Reading) -> Plan:
     """Find out what has to change.
 
     Raises:
-        Refused: the code decides by sizes that may be other ones for other inputs.
+        RewritingError: the code decides by sizes that may be other ones for other inputs.
     """
     plan = Plan()
     for node in reading.recorder.graph.nodes:
@@ -80,19 +79,17 @@ def _fit(reading: Reading, slot: Slot, plan: Plan) -> None:
             return
     elif given != slot.sign * len(slot.labels):
         return
-    _count(plan, key, slot.labels, slot.sign)
+    _count(plan, key, slot.labels if slot.before is None else slot.before)
+    plan.watched.append(slot.labels)
 
 
-def _count(plan: Plan, key: Key, labels: Tensor, sign: int = 1) -> None:
-    plan.counts[key] = (labels, sign)
+def _count(plan: Plan, key: Key, labels: Tensor) -> None:
+    plan.counts[key] = labels
     plan.watched.append(labels)
 
 
 def _changed(reading: Reading, plan: Plan) -> dict[Key, list[int]]:
-    return {
-        key: [sign * n for n in reading.counter.counts(labels)]
-        for key, (labels, sign) in plan.counts.items()
-    }
+    return {key: list(reading.counter.counts(labels)) for key, labels in plan.counts.items()}
 
 
 def _fit_factor(reading: Reading, slot: Slot, product: fx.Node, plan: Plan) -> None:
@@ -176,9 +173,10 @@ def _keep_scale(reading: Reading, node: fx.Node, plan: Plan) -> None:
 
 def _is_broken(reading: Reading, decision: Decision) -> bool:
     """Tell whether the code would decide otherwise after features went."""
-    numbers = reading.numbers(decision.node, {})
-    kind = (lambda n: n) if decision.exact else bool
-    return any(n is None or kind(n) != decision.value for n in numbers)
+    numbers: list[Any] = reading.numbers(decision.node, {})
+    if not decision.exact:
+        numbers = [number is None or bool(number) for number in numbers]
+    return any(number != decision.value for number in numbers)
 
 
 def _judge(reading: Reading, decision: Decision, plan: Plan) -> None:
@@ -191,18 +189,18 @@ def _judge(reading: Reading, decision: Decision, plan: Plan) -> None:
             plan.watched.extend(_labels(reading, leaves))
         return
     if _is_broken(reading, decision):
-        raise Refused("its code decides by sizes of the inputs and of its own")
+        raise RewritingError("its code decides by sizes of the inputs and of its own")
     if decision.asserted:
         return
     if decision.exact or any(not _is_spatial(leaf) for leaf in free):
-        raise Refused(f"its code decides by {decision.node.name}, which may change")
+        raise RewritingError(f"its code decides by {decision.node.name}, which may change")
 
 
 def _is_spatial(leaf: fx.Node) -> bool:
     """Tell whether a leaf is a size, and not that of the first axis, along which inputs lie."""
-    return leaf.op == "call_method" and leaf.target == "size" and leaf.args[1] != 0
+    return is_size(leaf) and bool(leaf.args[1] != 0)
 
 
 def _labels(reading: Reading, leaves: list[fx.Node]) -> list[Tensor]:
-    found = [reading.labels(leaf) for leaf in leaves if leaf.target == "size"]
+    found = [reading.labels(leaf) for leaf in leaves if is_size(leaf)]
     return [labels for labels in found if labels is not None and reading.counter.shrinks(labels)]

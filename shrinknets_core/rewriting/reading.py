@@ -34,6 +34,7 @@ class Reading:
 
     def __init__(
         self,
+        *,
         recorder: Recorder,
         path: str,
         flow: Flow,
@@ -76,7 +77,7 @@ class Reading:
 
     def is_free(self, leaf: fx.Node) -> bool:
         """Tell whether a number may be another one for other inputs."""
-        if not _is_size(leaf):
+        if not is_size(leaf):
             return True
         labels = self.labels(leaf)
         if labels is not None and self.counter.is_constant(labels):
@@ -89,7 +90,7 @@ class Reading:
 
     def leaves(self, node: fx.Node) -> list[fx.Node]:
         """Return what a number is computed from."""
-        if _is_arithmetic(node):
+        if self._is_arithmetic(node):
             found = [leaf for source in node.all_input_nodes for leaf in self.leaves(source)]
             return list(dict.fromkeys(found))
         return [node]
@@ -102,17 +103,27 @@ class Reading:
         """
         if not isinstance(node, fx.Node):
             return [node] * TRIALS
-        if _is_size(node):
+        if is_size(node):
             labels = self.labels(node)
             if labels is not None:
                 return list(self.counter.counts(labels))
-        if not _is_arithmetic(node) or node not in self.recorder.numbers:
+        if not self._is_arithmetic(node):
             return self.numbers(self.recorder.numbers.get(node), changed)
         columns = [
             list(changed.get((node.name, ("args", i)), ())) or self.numbers(argument, changed)
             for i, argument in enumerate(node.args)
         ]
         return [_compute(node.target, row) for row in zip(*columns, strict=True)]
+
+    def _is_arithmetic(self, node: fx.Node) -> bool:
+        numbers = self.recorder.numbers
+        return (
+            node.op == "call_function"
+            and getattr(node.target, "__module__", "") in ARITHMETIC
+            and not node.kwargs
+            and node in numbers
+            and all(source in numbers for source in node.all_input_nodes)
+        )
 
 
 def _compute(function: Any, arguments: Any) -> Any:
@@ -122,10 +133,6 @@ def _compute(function: Any, arguments: Any) -> Any:
         return None
 
 
-def _is_size(node: fx.Node) -> bool:
+def is_size(node: fx.Node) -> bool:
+    """Tell whether a node reads a tensor's size."""
     return node.op == "call_method" and node.target == "size"
-
-
-def _is_arithmetic(node: fx.Node) -> bool:
-    module = getattr(node.target, "__module__", "")
-    return node.op == "call_function" and module in ARITHMETIC and not node.kwargs

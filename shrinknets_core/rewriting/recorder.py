@@ -13,7 +13,7 @@ from torch.overrides import is_tensor_method_or_property
 
 from shrinknets_core.rewriting.decisions import Decision, is_asserting
 from shrinknets_core.rewriting.recording import Recording
-from shrinknets_core.rewriting.tracked import Pieces, Refused, Sizes, Tracked, plain
+from shrinknets_core.rewriting.tracked import Pieces, RewritingError, Sizes, Tracked, plain
 from shrinknets_core.rewriting.watching import watching
 
 CUTTING = {"split", "split_with_sizes", "chunk", "unbind", "tensor_split", "unsafe_chunk"}
@@ -38,7 +38,7 @@ class Recorder(Recording):
         """Run the forward pass, and return what it returns.
 
         Raises:
-            Refused: it does something that a graph can't do again.
+            RewritingError: it does something that a graph can't do again.
             Exception: whatever else tracked values lead to.
         """
         bound = inspect.signature(forward).bind(*args, **kwargs)
@@ -65,7 +65,7 @@ class Recorder(Recording):
             value = bound.arguments[name]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 if value:
-                    raise Refused("takes any number of arguments")
+                    raise RewritingError("takes any number of arguments")
             elif parameter.kind is parameter.VAR_KEYWORD:
                 values.update(value)
                 self.parameters += [inspect.Parameter(k, parameter.KEYWORD_ONLY) for k in value]
@@ -94,7 +94,7 @@ class Recorder(Recording):
             return {key: self._given(self.item(node, key), v) for key, v in value.items()}
         if isinstance(value, tuple) or is_dataclass(value):
             return self.track(node, value)
-        raise Refused(f"takes a {type(value).__name__}")
+        raise RewritingError(f"takes a {type(value).__name__}")
 
     def call(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         """Add a call, and do it."""
@@ -127,7 +127,7 @@ class Recorder(Recording):
         if owner is Tensor and name == "ndim":
             return self._rank(tracked)
         if owner is Tensor and name in UNSEEN:
-            raise Refused(f"uses a tensor's {name}")
+            raise RewritingError(f"uses a tensor's {name}")
         if callable(getattr(owner, name)):
             return functools.partial(self._method, tracked, name)
         return self.call("call_function", getattr, (tracked, name), {})
@@ -159,21 +159,23 @@ class Recorder(Recording):
         rank = self.track(node, len(tracked.measures))
         return int(self.settle(rank, int, asserted=True))
 
-    def decide(self, tracked: Tracked) -> bool:
+    def decide(self, tracked: Tracked, *, asserted: bool = False) -> bool:
         """Turn a value into a truth value that further runs must agree to."""
         if isinstance(tracked.value, Tensor):
-            raise Refused("decides by the data")
+            raise RewritingError("decides by the data")
         result, node = bool(tracked.value), tracked.node
         if not isinstance(tracked.value, bool):
             node = self.add("call_function", operator.truth, (node,))
         test = node if result else self.add("call_function", operator.not_, (node,))
-        self._note(node, result, test, (tracked.node,), exact=False)
+        self._note(node, result, test, (tracked.node,), exact=False, asserted=asserted)
         return result
 
     def settle(self, tracked: Tracked, kinds: Any, *, asserted: bool = False) -> Any:
         """Turn a number into a plain one that further runs must agree to."""
         if not isinstance(tracked.value, kinds):
-            raise Refused(f"needs a plain number instead of a {type(tracked.value).__name__}")
+            raise RewritingError(
+                f"needs a plain number instead of a {type(tracked.value).__name__}"
+            )
         test = self.add("call_function", operator.eq, (tracked.node, tracked.value))
         self._note(tracked.node, tracked.value, test, (tracked.node,), asserted=asserted)
         return tracked.value
@@ -200,19 +202,23 @@ class Recorder(Recording):
     def _demand(self, test: fx.Node, what: str) -> fx.Node:
         """Add a check that the new forward pass makes each time."""
         message = f"this forward pass was rewritten for {what}"
-        return self.graph.call_function(torch._assert, (test, message))  # noqa: SLF001
+        return self.graph.call_function(torch._assert, (test, message))
 
     def torch_call(self, function: Any, args: Any, kwargs: Any) -> Any:
         """Add a call of one of torch's functions."""
         name = getattr(function, "__name__", "")
         if name in MODES:
-            raise Refused("switches a mode of torch")
+            raise RewritingError("switches a mode of torch")
         if name == "__get__":
             return self.attribute(self.lift(args[0]), function.__self__.__name__)
         if function is torch.device:
             return function(*args, **kwargs)
-        if function is torch._assert:  # noqa: SLF001
-            assert args[0]
+        if function is torch._assert:
+            condition = args[0]
+            if type(condition) is Tracked:
+                condition = self.decide(condition, asserted=True)
+            if not condition:
+                raise RewritingError("fails an assertion")
             return None
         if not is_tensor_method_or_property(function):
             return self.call("call_function", function, args, kwargs)
@@ -227,7 +233,7 @@ class Recorder(Recording):
         base = getattr(module, "get_base", None)
         path = self._modules.get(id(module if base is None else base()))
         if path is None:
-            raise Refused("calls a module that is not a part of it")
+            raise RewritingError("calls a module that is not a part of it")
         node = self.add("call_module", path, self.lower(args), self.lower(kwargs))
         with self.doing(node):
             value = call(module, *plain(args), **plain(kwargs))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from shrinknets_core.rewriting.tracked import ATTRIBUTES, Pieces, Refused, Sizes, Tracked
+from shrinknets_core.rewriting.tracked import ATTRIBUTES, Pieces, RewritingError, Sizes, Tracked
 
 MARK = "shrinknets_recorded"
 """Under this key nodes of a trace note which recorded nodes they belong to."""
@@ -85,12 +85,12 @@ class Recording:
             return tensor
         name = self._names.get(id(tensor))
         if name is None:
-            raise Refused("uses a tensor that comes from elsewhere")
+            raise RewritingError("uses a tensor that comes from elsewhere")
         if id(tensor) not in self._stored:
             self._stored[id(tensor)] = self.track(self.add("get_attr", name, ()), tensor)
         return self._stored[id(tensor)]
 
-    def lower(self, tree: Any) -> Any:
+    def lower(self, tree: Any) -> Any:  # noqa: PLR0911  (one for each kind)
         """Turn arguments into what nodes of a graph can hold."""
         if type(tree) in (Tracked, Pieces):
             return tree.node
@@ -115,7 +115,7 @@ class Recording:
             return self.graph.call_function(type(tree), (), parts)
         if isinstance(tree, tuple) and hasattr(tree, "_fields"):
             return self.graph.call_function(type(tree), tuple(self.lower(p) for p in tree))
-        raise Refused(f"hands on a {type(tree).__name__}")
+        raise RewritingError(f"hands on a {type(tree).__name__}")
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

@@ -1,19 +1,15 @@
 """Writes the forward passes anew that would not follow when their features go."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.flow.flow import Flow, schema_name
 from shrinknets_core.flow.graph import FlowGraph, follow
 from shrinknets_core.flow.labels import Value
-from shrinknets_core.flow.tracing import Trace, retrace
+from shrinknets_core.flow.tracing import Trace
 from shrinknets_core.flow.units import find_units
 from shrinknets_core.rewriting.attention import (
     Attribute,
@@ -23,34 +19,16 @@ from shrinknets_core.rewriting.attention import (
     undo,
     watched_labels,
 )
-from shrinknets_core.rewriting.comparison import find_difference
+from shrinknets_core.rewriting.comparison import find_difference, run_again
+from shrinknets_core.rewriting.drafting import Draft, write_draft
 from shrinknets_core.rewriting.forwards import Forward
-from shrinknets_core.rewriting.generating import write_forward
 from shrinknets_core.rewriting.labels import LabelCounter
-from shrinknets_core.rewriting.planning import ATTENTION, Key, Plan, make_plan
+from shrinknets_core.rewriting.planning import ATTENTION
 from shrinknets_core.rewriting.reading import Reading
-from shrinknets_core.rewriting.recorder import Recorder
 from shrinknets_core.rewriting.runs import Run, place, record_runs
-from shrinknets_core.rewriting.tracked import Refused
+from shrinknets_core.rewriting.tracked import RewritingError
 
 MAX_ROUNDS = 4
-
-
-@dataclass
-class Draft:
-    """A new forward pass for one module.
-
-    Attributes:
-        text: its code.
-        labels: what each of its sizes counts.
-        ties: label vectors that must stay equally long.
-        watched: all labels that it is about.
-    """
-
-    text: str
-    labels: list[Tensor]
-    ties: list[tuple[Tensor, Tensor]]
-    watched: list[Tensor] = field(default_factory=list)
 
 
 class Rewriter:
@@ -85,7 +63,7 @@ class Rewriter:
         before = graph
         for _ in range(MAX_ROUNDS):
             drafts = self._draft(graph)
-            if {p: d.text for p, d in drafts.items()} == {p: d.text for p, d in self.drafts.items()}:
+            if _texts(drafts) == _texts(self.drafts):
                 return graph if graph is before else self._register(graph, drafts)
             self._install(drafts)
             traces = self._checked_traces()
@@ -106,7 +84,7 @@ class Rewriter:
         self._replace_attention(graph)
         if self._attention:
             try:
-                traces = [retrace(self.model, before) for before in graph.traces]
+                traces = [run_again(self.model, before) for before in graph.traces]
                 graph = self._register(follow(self.model, traces, graph.untraced), {})
             except Exception:  # noqa: BLE001  (whatever the new code raises)
                 self._restore_attention(list(self._attention))
@@ -115,9 +93,11 @@ class Rewriter:
     def _replace_attention(self, graph: FlowGraph) -> None:
         used = {place(node) for flow in graph.flows for node in flow.nodes()}
         for path, module in self.model.named_modules():
-            if path in used and isinstance(module, nn.MultiheadAttention) and can_replace(module):
-                if replaced := replace(self.model, module):
-                    self._attention[path] = replaced
+            if path not in used or not can_replace(module):
+                continue
+            assert isinstance(module, nn.MultiheadAttention)
+            if replaced := replace(self.model, module):
+                self._attention[path] = replaced
 
     def _restore_attention(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -154,13 +134,21 @@ class Rewriter:
             if path in self.refused or _inside(path, graph.book.wide):
                 continue
             readings = [
-                Reading(run.recorder, path, graph.flows[run.trace], nodes[run.trace], run.notes,
-                        graph.axes, set(graph.traces[run.trace].stored), counter)
+                Reading(
+                    recorder=run.recorder,
+                    path=path,
+                    flow=graph.flows[run.trace],
+                    nodes=nodes[run.trace],
+                    notes=run.notes,
+                    stored=graph.axes,
+                    names=set(graph.traces[run.trace].stored),
+                    counter=counter,
+                )
                 for run in runs
-            ]  # fmt: skip
+            ]
             try:
-                draft = _write(runs, readings)
-            except Refused as refusal:
+                draft = write_draft(runs, readings)
+            except RewritingError as refusal:
                 self.refused[path] = str(refusal)
                 continue
             if draft is not None:
@@ -194,7 +182,7 @@ class Rewriter:
         traces = []
         for before in self._baseline:
             try:
-                after = retrace(self.model, before)
+                after = run_again(self.model, before)
             except Exception:  # noqa: BLE001  (whatever the new code raises)
                 return [], "?"
             different = find_difference(before, after)
@@ -215,18 +203,18 @@ class Rewriter:
         self.drafts.update(drafts)
         drafts = {**drafts, **attention}
         for draft in drafts.values():
-            for first, second in draft.ties:
-                graph.book.tie(first, second)
+            for one, other in draft.ties:
+                graph.book.tie(one, other)
         graph = dataclasses.replace(graph, units=find_units(graph.book))
         for path, draft in drafts.items():
             module = self.model.get_submodule(path)
             seen: dict[tuple[int, ...], int] = {}
             same_as = []
-            for number, labels in enumerate(draft.labels):
-                classes = tuple(sorted(graph.units.classes[labels].tolist()))
+            for number, vector in enumerate(draft.labels):
+                classes = tuple(sorted(graph.units.classes[vector].tolist()))
                 same_as.append(seen.setdefault(classes, number))
                 if same_as[-1] == number:
-                    graph.book.counts[f"{path}:{number}"] = labels
+                    graph.book.counts[f"{path}:{number}"] = vector
             forward = vars(module)["forward"]
             module.__dict__["forward"] = Forward(
                 module, forward.text, forward.sizes, same_as=same_as, filename=forward.filename
@@ -244,63 +232,9 @@ def _takes_scale_from_size(flow: Flow) -> bool:
     return False
 
 
+def _texts(drafts: Mapping[str, Draft]) -> dict[str, str]:
+    return {path: draft.text for path, draft in drafts.items()}
+
+
 def _inside(path: str, others: Iterable[str]) -> bool:
     return any(path == other or path.startswith(f"{other}.") for other in others)
-
-
-def _write(runs: list[Run], readings: list[Reading]) -> Draft | None:
-    """Write one module's forward pass, given all of its calls; None if nothing has to change."""
-    plans: dict[bool, list[Plan]] = {}
-    recorders: dict[bool, Recorder] = {}
-    for run, reading in zip(runs, readings, strict=True):
-        plans.setdefault(run.training, []).append(make_plan(reading))
-        first = recorders.setdefault(run.training, run.recorder)
-        if first is not run.recorder and _code(first) != _code(run.recorder):
-            raise Refused("its code does other things from call to call")
-    if all(plan.is_empty for several in plans.values() for plan in several):
-        return None
-    if len({_code(recorder) for recorder in recorders.values()}) == 1:
-        together = [plan for several in plans.values() for plan in several]
-        plans = dict.fromkeys(recorders, together)
-    merged = {training: _merged(several) for training, several in plans.items()}
-    labels, ties, numbers = _numbered(merged, plans)
-    text = write_forward(recorders, merged, numbers)
-    watched = [v for several in plans.values() for plan in several for v in plan.watched]
-    return Draft(text=text, labels=labels, ties=ties, watched=watched)
-
-
-def _code(recorder: Recorder) -> str:
-    return str(recorder.graph)
-
-
-def _merged(plans: list[Plan]) -> Plan:
-    """Return the one plan of several calls of the same code."""
-    first = plans[0]
-    for plan in plans[1:]:
-        if plan.counts.keys() != first.counts.keys() or plan.constants != first.constants:
-            raise Refused("what has to change in it differs from call to call")
-        for key, (labels, sign) in plan.counts.items():
-            if len(labels) != len(first.counts[key][0]) or sign != first.counts[key][1]:
-                raise Refused("its sizes differ from call to call")
-    dropped = set().union(*(plan.dropped for plan in plans))
-    return Plan(counts=first.counts, constants=first.constants, dropped=dropped)
-
-
-def _numbered(
-    merged: Mapping[bool, Plan], plans: Mapping[bool, list[Plan]]
-) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]], dict[bool, dict[Key, int]]]:
-    """Number all sizes; equal code in both modes has one number for each."""
-    labels: list[Tensor] = []
-    ties: list[tuple[Tensor, Tensor]] = []
-    numbers: dict[bool, dict[Key, int]] = {}
-    shared = len({id(several) for several in plans.values()}) == 1
-    for training, plan in merged.items():
-        if shared and numbers:
-            numbers[training] = next(iter(numbers.values()))
-            continue
-        numbers[training] = {}
-        for key, (vector, _) in plan.counts.items():
-            numbers[training][key] = len(labels)
-            labels.append(vector)
-            ties.extend((vector, other.counts[key][0]) for other in plans[training][1:])
-    return labels, ties, numbers

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from shrinknets_core.flow.tracing import Trace, module_path, retrace
-from shrinknets_core.rewriting.comparison import find_difference
+from shrinknets_core.flow.tracing import Trace, module_path
+from shrinknets_core.rewriting.comparison import find_difference, run_again
 from shrinknets_core.rewriting.inspection import find_obstacle, is_candidate
 from shrinknets_core.rewriting.recorder import Recorder
 from shrinknets_core.rewriting.recording import MARK
@@ -38,9 +38,7 @@ class Run:
     notes: Notes
 
 
-def record_runs(
-    model: nn.Module, traces: Sequence[Trace], refused: dict[str, str]
-) -> list[Run]:
+def record_runs(model: nn.Module, traces: Sequence[Trace], refused: dict[str, str]) -> list[Run]:
     """Run traces again, and record every call of a module with code of its own.
 
     Modules that can't be recorded, or do something else while they are, are added to `refused`
@@ -65,10 +63,12 @@ def place(node: fx.Node) -> str:
 def _attempt(model: nn.Module, traces: Sequence[Trace], refused: dict[str, str]) -> list[Run]:
     runs: list[Run] = []
     for number, before in enumerate(traces):
+        known = len(refused)
         started: list[tuple[str, bool, Recorder]] = []
         with _recording(model, started, refused):
-            after = retrace(model, before)
-        different = find_difference(before, after)
+            after = run_again(model, before)
+        # What a refused recording ran before it was given up is in the trace as well.
+        different = find_difference(before, after) if len(refused) == known else None
         if different is not None:
             refused.setdefault(place(different), "it does something else while it is recorded")
         notes = _notes(after, len(started))

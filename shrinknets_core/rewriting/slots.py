@@ -36,12 +36,14 @@ class Slot:
         path: where in its arguments.
         labels: what it counts.
         sign: -1 where it counts from the end.
+        before: in that case what there is before; a count of that is never mistaken for another.
     """
 
     node: fx.Node
     path: Path
     labels: Tensor
     sign: int = 1
+    before: Tensor | None = None
 
 
 def find_slots(reading: Reading, node: fx.Node) -> Iterator[Slot]:
@@ -56,9 +58,7 @@ def find_slots(reading: Reading, node: fx.Node) -> Iterator[Slot]:
         yield from _unflatten(reading, node, operations)
     elif name in PIECES:
         yield from _pieces(reading, node, operations)
-    elif node.target is operator.getitem:
-        yield from _index(reading, node, node.args[1], operations)
-    elif node.target is operator.setitem:
+    elif node.target in {operator.getitem, operator.setitem}:
         yield from _index(reading, node, node.args[1], operations)
     elif name in {"narrow", "select"}:
         yield from _narrow(reading, node, name, operations)
@@ -97,9 +97,7 @@ def _last(operations: Sequence[fx.Node], names: set[str]) -> fx.Node | None:
     return next((o for o in reversed(operations) if schema_name(o) in names), None)
 
 
-def _shape(
-    reading: Reading, node: fx.Node, name: str, operations: list[fx.Node]
-) -> Iterator[Slot]:
+def _shape(reading: Reading, node: fx.Node, name: str, operations: list[fx.Node]) -> Iterator[Slot]:
     operation = _last(operations, {name, "view", "_unsafe_view", "reshape"})
     value = reading.value(operation)
     if not isinstance(value, Value):
@@ -190,7 +188,8 @@ def _position(
     if position > 0:
         yield Slot(node=node, path=path, labels=labels[:position])
     else:
-        yield Slot(node=node, path=path, labels=labels[position:], sign=-1)
+        last, before = labels[position:], labels[:position]
+        yield Slot(node=node, path=path, labels=last, sign=-1, before=before)
 
 
 def _narrow(
@@ -202,15 +201,14 @@ def _narrow(
         len(numbers) < (4 if name == "narrow" else 3)
     ):  # fmt: skip
         return
-    dim, start = numbers[1] % len(source.shape), numbers[2]  # type: ignore[operator]
-    if dim not in source.axes:
+    dim, start, *length = (int(number) for number in numbers[1:4])  # type: ignore[arg-type]
+    axis = source.axis(dim)
+    if axis is None:
         return
-    labels = source.axes[dim].labels
-    yield from _position(reading, node, ("args", 2), start, labels)
+    yield from _position(reading, node, ("args", 2), start, axis.labels)
     if name == "narrow":
-        start %= len(labels)  # type: ignore[operator]
-        length = numbers[3]
-        yield Slot(node=node, path=("args", 3), labels=labels[start : start + length])  # type: ignore[operator]
+        start %= len(axis.labels)
+        yield Slot(node=node, path=("args", 3), labels=axis.labels[start : start + length[0]])
 
 
 def _groups(

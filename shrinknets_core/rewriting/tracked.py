@@ -22,7 +22,7 @@ ATTRIBUTES = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 """What tensors tell about themselves, and a module may hand on."""
 
 
-class Refused(Exception):
+class RewritingError(Exception):
     """A forward pass that can't be written anew; the message says why."""
 
 
@@ -92,7 +92,7 @@ class Tracked:
 
     def __contains__(self, item: Any) -> bool:
         if isinstance(self.value, Tensor):
-            raise Refused("looks for a number in a tensor")
+            raise RewritingError("looks for a number in a tensor")
         return item in self.value
 
     def __getitem__(self, index: Any) -> Any:
@@ -102,7 +102,7 @@ class Tracked:
         self.recorder.call("call_function", operator.setitem, (self, index, value), {})
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        raise Refused("calls something that it was given")
+        raise RewritingError("calls something that it was given")
 
     @classmethod
     def __torch_function__(
@@ -146,7 +146,7 @@ class Pieces(tuple[Any, ...]):
         return super().__getitem__(index)
 
 
-def plain(tree: Any) -> Any:
+def plain(tree: Any) -> Any:  # noqa: PLR0911  (one for each kind)
     """Replace tracked values in nested containers by what they are in this run."""
     if type(tree) is Tracked:
         return tree.value

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from shrinknets_core.rewriting.tracked import Refused, Tracked, find_tracked
+from shrinknets_core.rewriting.tracked import RewritingError, Tracked, find_tracked
 
 FACTORIES = ("zeros", "ones", "empty", "rand", "randn")
 """They take sizes one by one, and their first as a plain number only."""
@@ -32,7 +32,7 @@ def watching(watcher: Watcher, module: nn.Module) -> Iterator[None]:
     """Send what a module's own code calls to a watcher, unless that is busy.
 
     Raises:
-        Refused: the code left something behind in the module, which is taken back.
+        RewritingError: the code left something behind in the module, which is taken back.
     """
     with contextlib.ExitStack() as stack:
         for patch in _patches(watcher, module):
@@ -84,7 +84,7 @@ def _patches(watcher: Watcher, module: nn.Module) -> Iterator[Any]:
 def _refusing(watcher: Watcher, function: Any) -> Any:
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
         if not watcher.busy and any(True for _ in find_tracked((args, kwargs))):
-            raise Refused("calls a function with a gradient of its own")
+            raise RewritingError("calls a function with a gradient of its own")
         return function.__func__(cls, *args, **kwargs)
 
     return classmethod(apply)
@@ -133,7 +133,7 @@ class _State:
         same = now.keys() == self._values.keys()
         same = same and all(now[name] is value for name, value in self._values.items())
         if not same or not all(_alike(now[name], parts) for name, parts in self._parts.items()):
-            raise Refused("keeps something from one call to the next")
+            raise RewritingError("keeps something from one call to the next")
 
     def restore(self) -> None:
         """Put everything back."""

@@ -90,7 +90,7 @@ class RandomNetwork(nn.Module):
         return x + old if old.shape == x.shape else x
 
 
-def run(name: str, x: Tensor, layers: list[nn.Module]) -> Tensor:
+def run(name: str, x: Tensor, layers: list[nn.Module]) -> Tensor:  # noqa: C901
     """Run one step."""
     match name:
         case "relu" | "sigmoid":

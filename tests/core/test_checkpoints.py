@@ -1,4 +1,4 @@
-"""A checkpoint of a network in the middle of shrinking goes on bit for bit in a new process' model."""
+"""A checkpoint from the middle of shrinking goes on bit for bit in a freshly built model."""
 
 import io
 from typing import Any
@@ -58,9 +58,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(taken_at: int) -> None:
     data = batches(60)
     model, shrinker, optimizer = build(seed=0)
     train(model, shrinker, optimizer, data[:taken_at])
-    state = through_a_file(
-        [shrinker.state_dict(), model.state_dict(), optimizer.state_dict()]
-    )
+    state = through_a_file([shrinker.state_dict(), model.state_dict(), optimizer.state_dict()])
     expected = train(model, shrinker, optimizer, data[taken_at:])
 
     twin, other, _ = build(seed=1)

@@ -30,9 +30,9 @@ def kill(shrinker: Shrinker, share: float, seed: int) -> None:
         group.kill(torch.randperm(group.size, generator=rng)[:count])
 
 
-def outputs(model: nn.Module, *, training: bool) -> Tensor:
+def outputs(model: nn.Module, *, training: bool | int) -> Tensor:
     buffers = copy.deepcopy(dict(model.named_buffers()))
-    model.train(training)
+    model.train(bool(training))
     with torch.no_grad():
         result = model(inputs())
     for name, buffer in model.named_buffers():
@@ -52,16 +52,20 @@ def test_outputs_are_the_same_before_and_after(
     plain = [outputs(model, training=mode) for mode in (False, True)]
     shrinker = Shrinker(model, inputs())
     assert not shrinker.failures
-    assert all(close(a, outputs(model, training=m)) for a, m in zip(plain, (False, True)))
+    assert all(
+        close(a, outputs(model, training=m)) for a, m in zip(plain, (False, True), strict=True)
+    )
     kill(shrinker, share, seed)
     before = [outputs(model, training=mode) for mode in (False, True)]
     sizes = {group.name: group.size for group in shrinker.groups}
     report = shrinker.collect()
     after = [outputs(model, training=mode) for mode in (False, True)]
-    assert all(close(a, b) for a, b in zip(before, after))
+    assert all(close(a, b) for a, b in zip(before, after, strict=True))
     assert {g.name: g.size + report.removed[g.name] for g in shrinker.groups} == sizes
     network = shrinker.finish()
-    assert all(close(a, outputs(network, training=m)) for a, m in zip(before, (False, True)))
+    assert all(
+        close(a, outputs(network, training=m)) for a, m in zip(before, (False, True), strict=True)
+    )
     assert not any("filter" in name for name, _ in network.named_modules())
 
 

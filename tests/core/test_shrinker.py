@@ -109,26 +109,24 @@ def test_names_identities_and_hooks_survive(model: Net, x: Tensor) -> None:
     network(x)
     assert network is model
     assert calls == [1]
-    assert {n: id(p) for n, p in network.named_parameters()} == {
-        n: id(p) for n, p in names.items()
-    }
+    assert {n: id(p) for n, p in network.named_parameters()} == {n: id(p) for n, p in names.items()}
     assert not model.head.weight.requires_grad
     assert model.inner.out_channels == model.inner.weight.shape[0] == model.back.in_channels
 
 
 OPTIMISERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
-    "Adadelta": lambda p: torch.optim.Adadelta(p),
-    "Adafactor": lambda p: torch.optim.Adafactor(p),
-    "Adagrad": lambda p: torch.optim.Adagrad(p),
+    "Adadelta": torch.optim.Adadelta,
+    "Adafactor": torch.optim.Adafactor,
+    "Adagrad": torch.optim.Adagrad,
     "Adam": lambda p: torch.optim.Adam(p, amsgrad=True),
     "AdamW": lambda p: torch.optim.AdamW(p, fused=True),
-    "Adamax": lambda p: torch.optim.Adamax(p),
-    "ASGD": lambda p: torch.optim.ASGD(p),
+    "Adamax": torch.optim.Adamax,
+    "ASGD": torch.optim.ASGD,
     "LBFGS": lambda p: torch.optim.LBFGS(p, max_iter=3),
-    "NAdam": lambda p: torch.optim.NAdam(p),
-    "RAdam": lambda p: torch.optim.RAdam(p),
+    "NAdam": torch.optim.NAdam,
+    "RAdam": torch.optim.RAdam,
     "RMSprop": lambda p: torch.optim.RMSprop(p, momentum=0.9, centered=True),
-    "Rprop": lambda p: torch.optim.Rprop(p),
+    "Rprop": torch.optim.Rprop,
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
 }
 
