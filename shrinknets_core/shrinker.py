@@ -127,13 +127,16 @@ class Shrinker(Stepping):
         return shapes
 
     def _try(self, graph: FlowGraph) -> Misfit | None:
-        """Cut half of each group for a moment, and see whether the code follows."""
+        """Cut a part of each group for a moment, and see whether the code follows.
+
+        Parts of different sizes: what follows if all lose half may not follow otherwise.
+        """
         rng = random.Random(0)  # noqa: S311
         dead: set[int] = set()
         removed: dict[int, Tensor] = {}
         for group in self.groups:
             lost = torch.zeros(group.size, dtype=torch.bool)
-            lost[rng.sample(range(group.size), group.size // 2)] = True
+            lost[rng.sample(range(group.size), _part(group.size, rng.random()))] = True
             removed[id(group)] = lost
             for feature in torch.nonzero(lost).flatten().tolist():
                 dead |= group.members[feature]
@@ -179,7 +182,8 @@ class Shrinker(Stepping):
         gates = [group.filter.theta.detach().clone() for group in groups]
         for group in groups:
             lost = torch.zeros(group.size, dtype=torch.bool)
-            lost[torch.randperm(group.size, generator=rng)[: group.size // 2]] = True
+            part = _part(group.size, float(torch.rand(1, generator=rng)))
+            lost[torch.randperm(group.size, generator=rng)[:part]] = True
             removed[id(group)] = lost
             group.filter.theta[lost.to(group.filter.theta.device)] = 0
         before = outputs(self.model, call, modes)
@@ -361,6 +365,11 @@ class Shrinker(Stepping):
     def parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the gates."""
         return [t for t in self._tensors.values() if isinstance(t, nn.Parameter)]
+
+
+def _part(size: int, share: float) -> int:
+    """Return how many of a group's features to try to remove: between a fifth and four fifths."""
+    return min(size - 1, max(1, round(size * (0.2 + 0.6 * share))))
 
 
 def _cuts(

@@ -35,10 +35,10 @@ def pointwise(flow: Flow, *args: Any, **kwargs: Any) -> Value:
 
 
 @rule("alias", "contiguous", "clone", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy",
-      "lift_fresh", "lift", "dropout", "feature_dropout", "native_dropout", "float", "double", "half",
-      "bfloat16", "resolve_conj", "resolve_neg", "_assert_tensor_metadata", "requires_grad", "tril",
-      "triu", "zero", "conj", "real", "_autocast_to_full_precision", "softsign", "tanhshrink",
-      "_autocast_to_reduced_precision", "hardswish", "rrelu")  # fmt: skip
+      "lift_fresh", "lift", "dropout", "feature_dropout", "native_dropout", "float", "double",
+      "half", "bfloat16", "resolve_conj", "resolve_neg", "_assert_tensor_metadata",
+      "requires_grad", "tril", "triu", "zero", "conj", "real", "_autocast_to_full_precision",
+      "softsign", "tanhshrink", "_autocast_to_reduced_precision", "hardswish", "rrelu")  # fmt: skip
 def unchanged(flow: Flow, value: Value, *_: Any, **__: Any) -> Value | None:
     """Keep features where they are, and zeros zero."""
     if not flow.shapes:

@@ -69,7 +69,17 @@ class Layout:
                 if slot.tensor in tensors:
                     line = _line(group, slot.index, tensors[slot.tensor].device)
                     self.axes.setdefault(slot.tensor, {}).setdefault(slot.axis, []).append(line)
+        for group in groups:
+            self._add_branch(group, tensors)
         self._modules = dict(model.named_modules(remove_duplicate=False))
+
+    def _add_branch(self, group: Group, tensors: Mapping[str, Tensor]) -> None:
+        """Let all that belongs to a branch live and die with its one feature."""
+        for name in sorted(group.bypass.tensors) if group.bypass is not None else ():
+            if name in tensors and tensors[name].dim() > 0:
+                index = torch.zeros(len(tensors[name]), dtype=torch.int64)
+                line = _line(group, index, tensors[name].device)
+                self.axes.setdefault(name, {}).setdefault(0, []).append(line)
 
     def lines(self, group: Group) -> list[tuple[str, int, Line]]:
         """Return the group's lines in parameters: name of the tensor, axis, line."""

@@ -20,6 +20,9 @@ def scales(layout: Layout) -> dict[Group, Tensor]:
     norms = _square_norms(layout)
     result = {}
     for group in layout.groups:
+        if group.bypass is not None:  # nothing is traded against the gate of a whole branch
+            result[group] = torch.ones_like(group.filter.theta)
+            continue
         normed = layout.passes_norm(group)
         incoming, outgoing = [], []
         for name, axis, line in layout.lines(group):

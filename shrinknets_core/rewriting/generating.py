@@ -42,10 +42,9 @@ def write_forward(
     lines = [*sorted(imports), "", "", f"def forward({_signature(first)}):"]
     lines += _check_settings(first)
     if len(recorders) == 1:
-        lines.append(f"    if self.training is not {next(iter(recorders))}:")
-        lines.append(
-            '        raise ValueError("this forward pass was rewritten for the other mode")'
-        )
+        mode = next(iter(recorders))
+        lines.append(f"    if self.training is not {mode}:")
+        lines.append(f'        raise ValueError("rewritten for self.training = {mode} only")')
     if len(set(bodies.values())) == 1:
         return "\n".join([*lines, bodies[False] if False in bodies else bodies[True]]) + "\n"
     indented = re.sub(r"(?m)^(?=.)", "    ", bodies[True])

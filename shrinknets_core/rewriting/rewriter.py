@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import nn
 
 from shrinknets_core.feature_groups import Group
@@ -11,6 +12,7 @@ from shrinknets_core.flow.graph import FlowGraph, follow
 from shrinknets_core.flow.labels import Value
 from shrinknets_core.flow.tracing import Trace
 from shrinknets_core.flow.units import find_units
+from shrinknets_core.flow.verification import SIZED
 from shrinknets_core.rewriting.attention import (
     Attribute,
     can_replace,
@@ -22,6 +24,7 @@ from shrinknets_core.rewriting.attention import (
 from shrinknets_core.rewriting.comparison import find_difference, run_again
 from shrinknets_core.rewriting.drafting import Draft, write_draft
 from shrinknets_core.rewriting.forwards import Forward
+from shrinknets_core.rewriting.inspection import is_candidate
 from shrinknets_core.rewriting.labels import LabelCounter
 from shrinknets_core.rewriting.planning import ATTENTION
 from shrinknets_core.rewriting.reading import Reading
@@ -80,7 +83,7 @@ class Rewriter:
             del self.model.get_submodule(path).__dict__["forward"]
 
     def prepare(self, graph: FlowGraph) -> FlowGraph:
-        """Rewrite what keeps features only because of how it is written."""
+        """Rewrite what a trial might not show, or what keeps features by how it is written."""
         self._replace_attention(graph)
         if self._attention:
             try:
@@ -88,7 +91,25 @@ class Rewriter:
                 graph = self._register(follow(self.model, traces, graph.untraced), {})
             except Exception:  # noqa: BLE001  (whatever the new code raises)
                 self._restore_attention(list(self._attention))
-        return self.rewrite(graph) if any(map(_takes_scale_from_size, graph.flows)) else graph
+        if any(map(_takes_scale_from_size, graph.flows)) or self._has_sizes(graph):
+            return self.rewrite(graph)
+        return graph
+
+    def _has_sizes(self, graph: FlowGraph) -> bool:
+        """Tell whether code of the model's own handles sizes of features that can go."""
+        removable = torch.zeros(len(graph.units.classes), dtype=torch.bool)
+        for unit in graph.units.members:
+            removable[list(unit)] = True
+        alive = ~removable[graph.units.classes]
+        own = {path for path, module in self.model.named_modules() if is_candidate(module)}
+        return any(
+            not bool(alive[axis.labels].all())
+            for flow in graph.flows
+            for node in flow.nodes()
+            if schema_name(node) in SIZED and place(node) in own
+            for value in flow.values_at(node)
+            for axis in value.axes.values()
+        )
 
     def _replace_attention(self, graph: FlowGraph) -> None:
         used = {place(node) for flow in graph.flows for node in flow.nodes()}

@@ -1,6 +1,7 @@
 """Values in a module's forward pass, each with the node of the graph that computes it."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -202,5 +203,7 @@ def _install(name: str, function: Callable[..., Any]) -> None:
     setattr(Tracked, f"__i{name}__", change)
 
 
+for _name in ("ceil", "floor", "trunc"):
+    _install(_name, getattr(math, _name))
 for _name in (*BINARY, *COMPARISONS, *UNARY):
     _install(_name, getattr(operator, f"{_name}_" if _name in {"and", "or"} else _name))

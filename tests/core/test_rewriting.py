@@ -175,7 +175,7 @@ def test_a_copy_has_parameters_and_code_of_its_own() -> None:
 
 def test_pickling_keeps_the_new_code() -> None:
     x = images()
-    model, shrinker = shrunken(LiteralFlatten(), x)
+    _, shrinker = shrunken(LiteralFlatten(), x)
     network = shrinker.finish()
     loaded = pickle.loads(pickle.dumps(network))
     assert loaded[0].forward.module is loaded[0]
@@ -185,7 +185,7 @@ def test_pickling_keeps_the_new_code() -> None:
 @pytest.mark.parametrize("make", [Attention, Modes])
 def test_new_code_compiles_and_exports(make: Callable[[], nn.Module]) -> None:
     x = tokens() if make is Attention else rows()
-    model, shrinker = shrunken(make(), x)
+    _, shrinker = shrunken(make(), x)
     network = shrinker.finish().eval()
     expected = network(x)
     torch.testing.assert_close(torch.compile(network, backend="eager")(x), expected)

@@ -53,7 +53,9 @@ def test_training_goes_on_as_if_nothing_had_been_collected(
         assert losses[0] == pytest.approx(losses[1], rel=1e-7)
     collected, masked = shrinkers
     assert sum(g.size for g in collected.groups) < sum(g.size for g in masked.groups)
-    assert collected.num_alive() == masked.num_alive()
+    # What was inside a branch that went is no group any more.
+    alive = masked.num_alive()
+    assert collected.num_alive() == {name: alive[name] for name in collected.num_alive()}
     assert collected.size() == masked.size()
 
 
