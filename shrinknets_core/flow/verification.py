@@ -151,7 +151,7 @@ def _same_arguments(
     flow: Flow, old: fx.Node, new: fx.Node, lives: Callable[[Tensor], Tensor]
 ) -> bool:
     def plain(node: fx.Node) -> list[Any]:
-        leaves = tree_leaves((node.args, node.kwargs))
+        leaves = tree_leaves(_all_arguments(node))
         return [None if isinstance(leaf, fx.Node) else leaf for leaf in leaves]
 
     a, b = plain(old), plain(new)
@@ -163,6 +163,17 @@ def _same_arguments(
         before = len(flow.counts[old])
         return all(pair == (before, left) for pair in differing)
     return not differing
+
+
+def _all_arguments(node: fx.Node) -> list[Any]:
+    """Return the arguments, with the defaults of those that are left out."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return [node.args, node.kwargs]
+    return [
+        node.args[i] if i < len(node.args) else node.kwargs.get(a.name, a.default_value)
+        for i, a in enumerate(schema.arguments)
+    ]
 
 
 def _equal(a: Any, b: Any) -> bool:

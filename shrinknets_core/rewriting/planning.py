@@ -1,6 +1,7 @@
 """What has to change in a recorded forward pass, so that it follows when its features go."""
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -197,8 +198,13 @@ def _judge(reading: Reading, decision: Decision, plan: Plan) -> None:
 
 
 def _is_spatial(leaf: fx.Node) -> bool:
-    """Tell whether a leaf is a size, and not that of the first axis, along which inputs lie."""
-    return is_size(leaf) and bool(leaf.args[1] != 0)
+    """Tell whether a leaf is a size, and not that of the first axis, along which inputs lie.
+
+    Numbers among the arguments are taken for such sizes as well.
+    """
+    while leaf.target is operator.getitem and isinstance(leaf.args[0], fx.Node):
+        leaf = leaf.args[0]
+    return leaf.op == "placeholder" or (is_size(leaf) and bool(leaf.args[1] != 0))
 
 
 def _labels(reading: Reading, leaves: list[fx.Node]) -> list[Tensor]:
