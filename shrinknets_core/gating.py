@@ -106,7 +106,8 @@ class OutputGate:
         self.factors = factors
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return output * product(self.factors)
+        # Under autocast the output has another type than the gates, and keeps it.
+        return output * product(self.factors).to(output.dtype)
 
 
 class InputGate:
@@ -116,7 +117,7 @@ class InputGate:
         self.factors = factors
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0] * product(self.factors), *args[1:])
+        return (args[0] * product(self.factors).to(args[0].dtype), *args[1:])
 
 
 Factors = dict[tuple[str, int], list[Factor]]

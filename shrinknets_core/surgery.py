@@ -78,6 +78,7 @@ class Operation:
         self._put(self._before)
 
     def _put(self, tensors: list[tuple[Tensor, Tensor, Tensor | None]]) -> None:
+        torch.clear_autocast_cache()  # it holds copies of parameters, by identity
         for tensor, new, gradient in tensors:
             tensor.grad = None
             replace(tensor, new)

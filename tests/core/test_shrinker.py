@@ -276,6 +276,19 @@ def test_a_batch_of_one_is_enough() -> None:
     assert [group.size for group in shrinker.groups] == [8]
 
 
+def test_gates_keep_the_type_that_autocast_chose() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)
+    )
+    shrinker = Shrinker(model, torch.randn(2, 4))
+    kill_some(shrinker)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        before = model(torch.ones(3, 4))
+        shrinker.collect()
+        assert before.dtype == torch.bfloat16
+        assert torch.allclose(before, model(torch.ones(3, 4)), atol=0.02)
+
+
 def test_inputs_that_the_model_does_not_take_are_told() -> None:
     with pytest.raises(OptionError, match="inputs that the model runs on"):
         Shrinker(nn.Linear(4, 2), torch.randn(1, 5))
