@@ -161,7 +161,7 @@ def _same_results(module: nn.MultiheadAttention, forward: Forward) -> bool:
     """Compare the two passes on random numbers."""
     weight = module.out_proj.weight
     training = module.training
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         shapes = ((4, 2, module.embed_dim), (3, 2, module.kdim), (3, 2, module.vdim))
         inputs = [torch.randn(shape).to(weight) for shape in shapes]

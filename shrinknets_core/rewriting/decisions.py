@@ -29,6 +29,7 @@ class Decision:
         depends: the nodes that say what it depends on.
         exact: the number itself mattered; otherwise only whether it is true.
         asserted: the module's own code raises an error where it is otherwise.
+        place: the instruction that was running.
     """
 
     node: fx.Node
@@ -37,6 +38,13 @@ class Decision:
     depends: tuple[fx.Node, ...]
     exact: bool
     asserted: bool
+    place: tuple[int, int]
+
+
+def running_place() -> tuple[int, int]:
+    """Return which instruction of the module's code is running: its frame and its number."""
+    frame = user_frame()
+    return (0, 0) if frame is None else (id(frame), frame.f_lasti)
 
 
 def user_frame() -> FrameType | None:

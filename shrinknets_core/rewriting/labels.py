@@ -1,6 +1,5 @@
 """What the flow's labels say about sizes: how many entries are left, and which are sure to be."""
 
-import random
 from collections.abc import Iterator
 
 import torch
@@ -24,14 +23,16 @@ class LabelCounter:
         self._fixed = int(self.classes[FIXED])
         self._stored = _stored_classes(graph)
         self._axes = {tuple(self.classes[labels].tolist()) for labels in _stored_axes(graph)}
-        rng = random.Random(0)  # noqa: S311  (no secret)
+        members = [sorted(unit) for unit in graph.units.members]
+        sizes = torch.tensor([len(unit) for unit in members], dtype=torch.int64)
+        flat = torch.tensor([c for unit in members for c in unit], dtype=torch.int64)
+        generator = torch.Generator().manual_seed(0)
         self._alive = []
         for trial in range(TRIALS):
+            share = 1.0 if trial == 0 else float(torch.rand(1, generator=generator)) * 0.6 + 0.2
+            dies = torch.rand(len(members), generator=generator) < share
             alive = torch.ones(len(self.classes), dtype=torch.bool)
-            share = 1.0 if trial == 0 else rng.uniform(0.2, 0.8)
-            for unit in graph.units.members:
-                if rng.random() < share:
-                    alive[list(unit)] = False
+            alive[flat[dies.repeat_interleave(sizes)]] = False
             self._alive.append(alive[self.classes])
 
     def counts(self, labels: Tensor) -> tuple[int, ...]:

@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import is_tensor_method_or_property
 
-from shrinknets_core.rewriting.decisions import Decision, is_asserting
+from shrinknets_core.rewriting.decisions import Decision, is_asserting, running_place
 from shrinknets_core.rewriting.recording import Recording
-from shrinknets_core.rewriting.tracked import Pieces, RewritingError, Sizes, Tracked, plain
+from shrinknets_core.rewriting.tracked import (
+    Pieces,
+    RewritingError,
+    Sizes,
+    Tracked,
+    find_tracked,
+    plain,
+)
 from shrinknets_core.rewriting.watching import watching
 
 CUTTING = {"split", "split_with_sizes", "chunk", "unbind", "tensor_split", "unsafe_chunk"}
@@ -195,9 +202,24 @@ class Recorder(Recording):
         guard = self._demand(test, f"{node.name} = {value}")
         asserted = asserted or is_asserting()
         self.decisions.append(
-            Decision(node=node, value=value, guard=guard, depends=depends, exact=exact,
-                     asserted=asserted)
-        )  # fmt: skip
+            Decision(
+                node=node,
+                value=value,
+                guard=guard,
+                depends=depends,
+                exact=exact,
+                asserted=asserted,
+                place=running_place(),
+            )
+        )
+
+    def _take_back(self, arguments: Any) -> None:
+        """Forget that torch itself asked for plain numbers, to see whether they are some."""
+        given, place = {t.node for t in find_tracked(arguments)}, running_place()
+        for decision in list(self.decisions):
+            if decision.exact and decision.node in given and decision.place == place:
+                self.decisions.remove(decision)
+                self.pure.add(decision.guard)
 
     def _demand(self, test: fx.Node, what: str) -> fx.Node:
         """Add a check that the new forward pass makes each time."""
@@ -220,6 +242,7 @@ class Recorder(Recording):
             if not condition:
                 raise RewritingError("fails an assertion")
             return None
+        self._take_back((args, kwargs))
         if not is_tensor_method_or_property(function):
             return self.call("call_function", function, args, kwargs)
         owner, bare = self.lift(args[0]), name.strip("_")

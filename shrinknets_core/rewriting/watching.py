@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 from unittest import mock
 
@@ -37,11 +37,14 @@ def watching(watcher: Watcher, module: nn.Module) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for patch in _patches(watcher, module):
             stack.enter_context(patch)
-        before = _State(module)
+        before, inside = _State(module), [(m, dict(vars(m))) for m in module.modules()][1:]
         stack.callback(before.restore)
+        stack.callback(_take_back, inside)
         stack.enter_context(_Functions(watcher))
         yield
         before.check()
+        if _take_back(inside):
+            raise RewritingError("keeps something in a part of it")
 
 
 class _Functions(TorchFunctionMode):
@@ -113,6 +116,19 @@ def _scopes(module: nn.Module) -> Iterator[dict[str, Any]]:
             return
         if cls.__module__ in sys.modules and not cls.__module__.startswith("torch."):
             yield vars(sys.modules[cls.__module__])
+
+
+def _take_back(parts: Sequence[tuple[nn.Module, dict[str, Any]]]) -> bool:
+    """Remove tracked values from modules' attributes; tells whether there were any."""
+    found = False
+    for module, before in parts:
+        state = vars(module)
+        for name in [n for n, value in state.items() if any(True for _ in find_tracked(value))]:
+            found = True
+            del state[name]
+            if name in before:
+                state[name] = before[name]
+    return found
 
 
 class _State:

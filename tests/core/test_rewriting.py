@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +80,39 @@ class Keeps(LiteralFlatten):
     def forward(self, x: Tensor) -> Tensor:
         self.seen = x.shape[0]
         return super().forward(x)
+
+
+class Marks(nn.Module):
+    """Tells a part of it a size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last.rows = x.shape[0]
+        return self.last(self.first(x).relu().view(-1, 12))
+
+
+class Cubed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class Differentiates(nn.Module):
+    """Uses a function with a gradient of its own, which operations alone would lose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(Cubed.apply(self.first(x)).view(-1, 12))
 
 
 class Asks(nn.Module):
@@ -217,13 +251,31 @@ def test_numbers_in_attributes_are_read_when_the_module_runs() -> None:
     assert not torch.allclose(first, model(x))
 
 
+def test_device_and_type_are_read_when_the_module_runs() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 12), nn.Linear(12, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            rest = torch.zeros(x.shape[0], 12, dtype=x.dtype, device=x.device)
+            return self.last(self.first(x).relu() + rest)
+
+    model, _ = shrunken(Padded(), rows())
+    assert model[0].last.weight.shape[1] < 12
+    assert model.float()(rows().float()).dtype == torch.float32
+    assert model.to("meta")(rows().float().to("meta")).device.type == "meta"
+
+
 def test_other_arguments_than_recorded_are_refused() -> None:
     model, _ = shrunken(Attention(), tokens())
     with pytest.raises(AssertionError, match="rewritten for None"):
         model[0](tokens(), torch.zeros(7, 7))
 
 
-@pytest.mark.parametrize(("make", "inputs"), [(Keeps, images), (Asks, rows)])
+@pytest.mark.parametrize(
+    ("make", "inputs"), [(Keeps, images), (Marks, rows), (Asks, rows), (Differentiates, rows)]
+)
 def test_what_cannot_be_rewritten_keeps_its_code_and_its_features(
     make: Callable[[], nn.Module], inputs: Callable[[], Tensor]
 ) -> None:
