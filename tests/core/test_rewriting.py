@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shrinknets_core import Shrinker
+from shrinknets_core.rewriting import rewriter
 from shrinknets_core.rewriting.attention import replace, undo
 from shrinknets_core.rewriting.forwards import Forward
 
@@ -283,6 +284,14 @@ def test_what_cannot_be_rewritten_keeps_its_code_and_its_features(
     shrinker = Shrinker(nn.Sequential(module), inputs())
     assert shrinker.groups == []
     assert "forward" not in vars(module)
+
+
+def test_new_code_that_does_something_else_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriter, "find_difference", lambda before, _: list(before.graph.nodes)[-2])
+    module = LiteralFlatten().double()
+    shrinker = Shrinker(module, images())
+    assert "forward" not in vars(module)
+    assert shrinker.groups == []
 
 
 def test_what_nothing_shrinks_in_keeps_its_code() -> None:
