@@ -77,8 +77,8 @@ def main() -> None:
             dataset="digits", methods=METHODS, widths=[1000], trials=options.trials, name="demo"
         )
         page = f"{url}/jobs/{job.id}"
-        print(f"job {job.id}: watch it at {page}", flush=True)
         try:
+            print(f"job {job.id}: watch it at {page}", flush=True)
             job.wait()
         except KeyboardInterrupt:
             job.cancel()
