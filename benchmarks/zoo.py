@@ -31,7 +31,7 @@ from typing import Any
 from zlib import crc32
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -150,7 +150,7 @@ def import_torchvision() -> ModuleType:
     except RuntimeError:
         for operator in ("nms", "qnms"):
             schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            torch.library.define(f"torchvision::{operator}", schema)
+            library.define(f"torchvision::{operator}", schema)
         return importlib.import_module("torchvision")
 
 

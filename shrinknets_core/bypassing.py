@@ -13,6 +13,7 @@ from shrinknets_core.flow.graph import FlowGraph
 from shrinknets_core.flow.labels import Site
 from shrinknets_core.flow.tracing import stored_tensors
 from shrinknets_core.rewriting.forwards import Forward
+from shrinknets_core.rewriting.generating import body_of, imports_of
 
 SUMS = {operator.add, operator.iadd, torch.add}
 METHODS = {"add", "add_", "__add__", "__iadd__"}
@@ -135,18 +136,16 @@ def _is_sum(node: fx.Node) -> bool:
 
 def _text(graphs: dict[bool, fx.Graph], bodies: dict[bool, str]) -> str:
     """Return code that runs one graph in evaluation and the other in training."""
-    from shrinknets_core.rewriting.generating import _body, _imports  # noqa: PLC0415
-
     imports: set[str] = set()
     for mode, graph in graphs.items():
-        imports |= _imports(graph.python_code("self").globals, _body(bodies[mode]))
+        imports |= imports_of(graph.python_code("self").globals, body_of(bodies[mode]))
     placeholders = [node for node in graphs[False].nodes if node.op == "placeholder"]
     signature = ", ".join(
         f"{node.target}={node.args[0]!r}" if node.args else str(node.target)
         for node in placeholders
     )
     head = [*sorted(imports), "", "", f"def forward(self, {signature}):"]
-    plain, training = _body(bodies[False]), _body(bodies[True])
+    plain, training = body_of(bodies[False]), body_of(bodies[True])
     if plain == training:
         return "\n".join([*head, plain]) + "\n"
     indented = "\n".join(f"    {line}" if line else line for line in training.splitlines())

@@ -1,7 +1,5 @@
 """The Shrinker: puts gates on any module, and removes what dies."""
 
-import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,25 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shrinknets_core.attributes import put_back, restate_sizes
 from shrinknets_core.bypassing import make_branches
+from shrinknets_core.cutting import ModelCut, find_remainder
+from shrinknets_core.discovery import Discovery, draw_part
 from shrinknets_core.errors import OptionError
 from shrinknets_core.explaining import explain, find_reasons
-from shrinknets_core.feature_groups import Group, make_groups
-from shrinknets_core.flow.graph import FlowGraph, analyse, first_names, refreeze
+from shrinknets_core.feature_groups import Group
+from shrinknets_core.flow.graph import FlowGraph, analyse, first_names
 from shrinknets_core.flow.tracing import Call, Inputs, arguments, stored_tensors
-from shrinknets_core.flow.verification import Misfit, find_misfit
 from shrinknets_core.gating import Gating, find_windows
 from shrinknets_core.method.options import ShrinkOptions, Target
 from shrinknets_core.method.stepping import Stepping, round_up
 from shrinknets_core.probing import differ, find_liars, outputs, repeatable_modes
-from shrinknets_core.rewriting.forwards import restate_forwards
-from shrinknets_core.rewriting.rewriter import Rewriter
-from shrinknets_core.surgery import Cuts, Operation, forget, plan_optimizer
-from shrinknets_core.widening import Widening
-
-MAX_ROUNDS = 12
-"""So often a module's code is tried with shrunken tensors, before all features are frozen."""
+from shrinknets_core.surgery import forget, plan_optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,86 +69,19 @@ class Shrinker(Stepping):
         self._build(graph, example_inputs, where)
 
     def _build(self, graph: FlowGraph, inputs: Inputs, where: Callable[[str], bool] | None) -> None:
-        rewriter = Rewriter(self.model)
-        graph = rewriter.prepare(graph)
-        shapes = self._shapes(graph)
-        parameters = {n for n, t in self._tensors.items() if isinstance(t, nn.Parameter)}
-        seen: Counter[tuple[str, ...]] = Counter()
-        for attempt in range(MAX_ROUNDS + 1):
-            self.groups = make_groups(graph, shapes, parameters)
-            misfit = self._try(graph)
-            if misfit is None:
-                if not rewriter.restore_unused(graph, self.groups):
-                    break
-                continue
-            if not seen and (rewritten := rewriter.rewrite(graph)) is not graph:
-                graph, shapes = rewritten, self._shapes(rewritten)
-                continue
-            # The same misfit again: what was frozen there was not what mattered.
-            place = tuple(node.name for _, node in misfit.nodes)
-            widening = 3 if attempt >= MAX_ROUNDS - 1 else seen[place]
-            seen[place] += 1
-            graph = refreeze(graph, misfit.nodes, misfit.reason, widening=widening)
-        self.failures = [failure for flow in graph.flows for failure in flow.failures]
-        self.graph = graph
-        if where is not None:
-            self.groups = [group for group in self.groups if where(group.name)]
-        self.groups = [group for group in self.groups if group.size > 1]
-        branches = make_branches(self.model, graph, self.groups, self._tensors)
-        self.groups += [group for group in branches if where is None or where(group.name)]
-        windows = find_windows(graph.traces)
+        found = Discovery(self.model, self._tensors, graph)
+        self.graph, self._widening = found.graph, found.widening
+        self.failures = [failure for flow in found.graph.flows for failure in flow.failures]
+        groups = [group for group in found.groups if group.size > 1]
+        groups += make_branches(self.model, found.graph, groups, self._tensors)
+        self.groups = [group for group in groups if where is None or where(group.name)]
         for group in self.groups:
             first = self._tensors[(group.slots or group.gated)[0].tensor]
             dtype = first.dtype if first.dtype.is_floating_point else torch.float32
             group.filter.to(device=first.device, dtype=dtype)
-        self._reasons = find_reasons(graph, self._tensors, self.groups)
-        self._gating = Gating(self.model, self.groups, windows)
+        self._reasons = find_reasons(found.graph, self._tensors, self.groups)
+        self._gating = Gating(self.model, self.groups, find_windows(found.graph.traces))
         self._probe(inputs)
-
-    def _shapes(self, graph: FlowGraph) -> dict[str, torch.Size]:
-        """Return the shapes of all tensors, and of the label vectors that are counted as such."""
-        shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
-        shapes.update({f"{path}#": torch.Size(v.shape) for path, v in graph.book.counts.items()})
-        graph.axes.update({f"{path}#": [v] for path, v in graph.book.counts.items()})
-        shapes.update(
-            {f"{path}##": torch.Size(v.shape) for path, (_, v) in graph.book.wide.items()}
-        )
-        graph.axes.update({f"{path}##": [v] for path, (_, v) in graph.book.wide.items()})
-        sizes = {path: (axis, len(v)) for path, (axis, v) in graph.book.wide.items()}
-        self._widening = Widening(self.model, sizes)
-        return shapes
-
-    def _try(self, graph: FlowGraph) -> Misfit | None:
-        """Cut a part of each group for a moment, and see whether the code follows.
-
-        Parts of different sizes: what follows if all lose half may not follow otherwise.
-        """
-        rng = random.Random(0)  # noqa: S311
-        dead: set[int] = set()
-        removed: dict[int, Tensor] = {}
-        for group in self.groups:
-            lost = torch.zeros(group.size, dtype=torch.bool)
-            lost[rng.sample(range(group.size), _part(group.size, rng.random()))] = True
-            removed[id(group)] = lost
-            for feature in torch.nonzero(lost).flatten().tolist():
-                dead |= group.members[feature]
-        if not dead:
-            return None
-        alive = torch.ones(graph.book.count, dtype=torch.bool)
-        alive[list(dead)] = False
-        cuts, counts, wide, _ = _cuts(self.groups, removed)
-        operation = Operation()
-        for name, cut in cuts.items():
-            operation.plan(self._tensors[name], cut)
-        operation.apply()
-        kept = self._widening.cut(wide)
-        notes = restate_sizes(self.model, counts) + restate_forwards(self.model, counts)
-        try:
-            return find_misfit(graph, self.model, alive)
-        finally:
-            put_back(notes)
-            self._widening.put(kept)
-            operation.undo()
 
     def _probe(self, inputs: Inputs) -> None:
         """Kill and cut half of each group for a moment; give up groups that change the outputs."""
@@ -178,14 +103,10 @@ class Shrinker(Stepping):
     @torch.no_grad()
     def _changes_outputs(self, groups: Sequence[Group], call: Call, modes: Sequence[bool]) -> bool:
         rng = torch.Generator().manual_seed(0)
-        removed = {}
+        removed = {id(group): draw_part(group.size, rng) for group in groups}
         gates = [group.filter.theta.detach().clone() for group in groups]
         for group in groups:
-            lost = torch.zeros(group.size, dtype=torch.bool)
-            part = _part(group.size, float(torch.rand(1, generator=rng)))
-            lost[torch.randperm(group.size, generator=rng)[:part]] = True
-            removed[id(group)] = lost
-            group.filter.theta[lost.to(group.filter.theta.device)] = 0
+            group.filter.theta[removed[id(group)].to(group.filter.theta.device)] = 0
         before = outputs(self.model, call, modes)
         undo = self._remove(groups, removed, ())
         try:
@@ -268,30 +189,24 @@ class Shrinker(Stepping):
         holders: Sequence[torch.optim.Optimizer],
     ) -> Callable[[], None]:
         """Cut features from everything, all or nothing; returns what undoes it for the model."""
-        cuts, counts, wide, counted = _cuts(groups, removed)
-        operation = Operation()
-        for name, cut in cuts.items():
-            operation.plan(self._tensors[name], cut)
-        by_identity = {id(self._tensors[name]): cut for name, cut in cuts.items()}
+        remainder = find_remainder(groups, removed)
+        cut = ModelCut(self.model, self._tensors, self._widening, remainder)
+        by_identity = {id(self._tensors[name]): c for name, c in remainder.tensors.items()}
         for group in groups:
             own = {0: torch.nonzero(~removed[id(group)]).flatten()}
             for tensor in group.filter.tensors():
-                operation.plan(tensor, own)
+                cut.operation.plan(tensor, own)
                 by_identity[id(tensor)] = own
         for holder in holders:
-            plan_optimizer(operation, holder, by_identity)
+            plan_optimizer(cut.operation, holder, by_identity)
         places = [(group, group.slots, group.gated) for group in self.groups]
-        operation.apply()
-        kept = self._widening.cut(wide)
-        notes = restate_sizes(self.model, counts) + restate_forwards(self.model, counts)
+        cut.apply()
         for group in self.groups:
-            group.follow(removed.get(id(group)), {**cuts, **counted})
+            group.follow(removed.get(id(group)), remainder.tensors | remainder.vectors)
         self._gating.install()
 
         def undo() -> None:
-            put_back(notes)
-            self._widening.put(kept)
-            operation.undo()
+            cut.undo()
             for group, slots, gated in places:
                 group.slots, group.gated = slots, gated
             self._gating.install()
@@ -318,7 +233,7 @@ class Shrinker(Stepping):
         """
         kept = state["kept"]
         known = {group.name for group in self.groups}
-        fresh = all(g.size == int(g.filter.feature_ids[-1]) + 1 for g in self.groups)
+        fresh = all(group.size == len(group.members) for group in self.groups)
         if not set(kept) <= known or not fresh:
             raise OptionError(
                 "state",
@@ -365,42 +280,3 @@ class Shrinker(Stepping):
     def parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the gates."""
         return [t for t in self._tensors.values() if isinstance(t, nn.Parameter)]
-
-
-def _part(size: int, share: float) -> int:
-    """Return how many of a group's features to try to remove: between a fifth and four fifths."""
-    return min(size - 1, max(1, round(size * (0.2 + 0.6 * share))))
-
-
-def _cuts(
-    groups: Sequence[Group], removed: dict[int, Tensor]
-) -> tuple[dict[str, Cuts], dict[str, int], dict[str, Tensor], dict[str, Cuts]]:
-    """Work out what stays of each tensor's axes, of layers' groups, and of wide modules' features.
-
-    The latter two are slots of tensors that don't exist: `name#` and `name##`. What stays of these
-    comes last.
-    """
-    gone: dict[tuple[str, int], Tensor] = {}
-    for group in groups:
-        lost = removed[id(group)]
-        if not bool(lost.any()):
-            continue
-        for slot in group.slots:
-            mask = lost[slot.index.clamp(min=0)] & (slot.index >= 0)
-            key = (slot.tensor, slot.axis)
-            gone[key] = gone[key] | mask if key in gone else mask
-    cuts: dict[str, Cuts] = {}
-    counts: dict[str, int] = {}
-    wide: dict[str, Tensor] = {}
-    counted: dict[str, Cuts] = {}
-    for (name, axis), mask in gone.items():
-        kept = torch.nonzero(~mask).flatten()
-        if name.endswith("#"):
-            counted[name] = {axis: kept}
-        if name.endswith("##"):
-            wide[name[:-2]] = kept
-        elif name.endswith("#"):
-            counts[name[:-1]] = len(kept)
-        elif len(kept) < len(mask):
-            cuts.setdefault(name, {})[axis] = kept
-    return cuts, counts, wide, counted

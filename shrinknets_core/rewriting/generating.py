@@ -36,8 +36,8 @@ def write_forward(
     for training, recorder in recorders.items():
         graph = _changed_graph(recorder, plans[training], numbers[training])
         code = graph.python_code("self")
-        bodies[training] = _body(code.src)
-        imports |= _imports(code.globals, bodies[training])
+        bodies[training] = body_of(code.src)
+        imports |= imports_of(code.globals, bodies[training])
     first = next(iter(recorders.values()))
     lines = [*sorted(imports), "", "", f"def forward({_signature(first)}):"]
     lines += _check_settings(first)
@@ -87,13 +87,14 @@ def _live(
     return live
 
 
-def _body(source: str) -> str:
+def body_of(source: str) -> str:
     """Return the lines below the function's head."""
     _, _, rest = source.partition("def forward(")
     return rest.partition("\n")[2].rstrip()
 
 
-def _imports(names: Mapping[str, Any], body: str) -> set[str]:
+def imports_of(names: Mapping[str, Any], body: str) -> set[str]:
+    """Return the import lines that code needs; names: what its free names stand for."""
     used = {name: value for name, value in names.items()
             if re.search(rf"\b{re.escape(name)}\b", body)}  # fmt: skip
     for value in used.values():

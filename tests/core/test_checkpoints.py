@@ -77,3 +77,15 @@ def test_a_checkpoint_of_another_model_is_refused() -> None:
     other = Shrinker(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)), torch.randn(2, 4))
     with pytest.raises(OptionError, match="a checkpoint of this model"):
         other.load_state_dict(state)
+
+
+def test_a_checkpoint_is_not_loaded_over_a_model_that_has_lost_features() -> None:
+    model, shrinker, _ = build(seed=0)
+    state = shrinker.state_dict()
+    group = shrinker.groups[0]
+    group.kill([group.size - 1])
+    shrinker.collect()
+    before = [p.shape for p in model.parameters()]
+    with pytest.raises(OptionError, match="before any removal"):
+        shrinker.load_state_dict(state)
+    assert [p.shape for p in model.parameters()] == before
