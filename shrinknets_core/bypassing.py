@@ -1,7 +1,7 @@
 """Learned depth: a dead branch leaves its module's code, and what only it used leaves the model."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,92 +26,134 @@ class _OwnCode(fx.Tracer):
         return True
 
 
+class BranchedCode:
+    """A module's own forward pass, of which several branches can be left out.
+
+    Args:
+        model: owns the module.
+        path: of the module.
+
+    Attributes:
+        module: it.
+        prefix: of its tensors' names.
+        left_out: the branches that are not run any more.
+
+    Raises:
+        Exception: whatever tracing the module's code raises.
+        LookupError: its code can't be changed once more.
+    """
+
+    def __init__(self, model: nn.Module, path: str) -> None:
+        self.module = model.get_submodule(path)
+        self.prefix = f"{path}." if path else ""
+        self.left_out: list[Branch] = []
+        if "forward" in vars(self.module):
+            raise LookupError("its code has been written anew")
+        self._graphs = {mode: self._trace(training=mode) for mode in (False, True)}
+
+    def _trace(self, *, training: bool) -> fx.Graph:
+        before = self.module.training
+        self.module.training = training
+        try:
+            return _OwnCode().trace(self.module)
+        finally:
+            self.module.training = before
+
+    def without(self, branches: Sequence[Branch]) -> tuple[str, list[str]]:
+        """Return the code without some branches, and the attributes that nothing needs then.
+
+        Raises:
+            LookupError: a sum is not found in the code.
+        """
+        graphs = {mode: _shortened(graph, branches) for mode, graph in self._graphs.items()}
+        nodes = [node for graph in graphs.values() for node in graph.nodes]
+        used = {str(n.target).split(".")[0] for n in nodes if n.op in {"call_module", "get_attr"}}
+        lost = frozenset[str]().union(*(branch.tensors for branch in branches))
+        own = {*self.module._parameters, *self.module._buffers}
+        unused = [name for name in own - used if self.prefix + name in lost]
+        unused += [
+            name
+            for name, child in self.module.named_children()
+            if name not in used and _belongs(child, self.prefix + name, lost)
+        ]
+        return _text(graphs), unused
+
+    def tensors(self, names: Sequence[str]) -> set[str]:
+        """Return the full names of the tensors under some of the module's attributes."""
+        return {
+            self.prefix + tensor
+            for tensor in stored_tensors(self.module)
+            if tensor.split(".")[0] in names
+        }
+
+
 class Bypass:
     """One branch that can be left out of its module's forward pass.
 
     Args:
-        model: owns the module.
+        code: of the module that adds.
         branch: what is left out.
 
-    Attributes:
-        path: of the module that adds.
-        tensors: the names of the parameters and buffers that go with the branch.
-
     Raises:
-        Exception: whatever tracing the module's code raises.
-        LookupError: the sum is not found in it.
+        LookupError: the sum is not found in the code, or something else uses the branch's tensors.
     """
 
-    def __init__(self, model: nn.Module, branch: Branch) -> None:
-        self.path = branch.path
-        self._module = model.get_submodule(branch.path)
-        if "forward" in vars(self._module):
-            raise LookupError("its code has been written anew")
-        graphs = {mode: self._shortened(branch, mode) for mode in (False, True)}
-        bodies = {mode: graph.python_code("self").src for mode, graph in graphs.items()}
-        self._text = _text(graphs, bodies)
-        called = {n.target for g in graphs.values() for n in g.nodes if n.op == "call_module"}
-        read = {str(n.target) for g in graphs.values() for n in g.nodes if n.op == "get_attr"}
-        self._children = self._unused(branch, called, read)
-        prefix = f"{branch.path}." if branch.path else ""
-        gone = tuple(f"{prefix}{name}." for name in self._children)
-        self.tensors = {name for name in stored_tensors(model) if name.startswith(gone)} if (
-            gone) else set()  # fmt: skip
-        if not branch.tensors <= self.tensors | self._kept_elsewhere(branch):
+    def __init__(self, code: BranchedCode, branch: Branch) -> None:
+        self._code = code
+        self._branch = branch
+        self._before: list[dict[str, Any]] = []
+        if not branch.tensors <= self.tensors:
             raise LookupError("something else uses what belongs to the branch")
-        self._taken: dict[str, nn.Module] = {}
 
-    def _kept_elsewhere(self, branch: Branch) -> set[str]:
-        """Return tensors that the branch alone uses but its module holds itself."""
-        prefix = f"{branch.path}." if branch.path else ""
-        return {prefix + name for name in (*self._module._parameters, *self._module._buffers)}
+    @property
+    def tensors(self) -> set[str]:
+        """The names of the parameters and buffers that go when the branch is left out next."""
+        return self._code.tensors(self._code.without([*self._code.left_out, self._branch])[1])
 
     def apply(self) -> None:
         """Leave the branch out, in place."""
-        self._taken = dict(self._module._modules)  # type: ignore[arg-type]
-        for name in self._children:
-            delattr(self._module, name)
-        self._module.__dict__["forward"] = Forward(self._module, self._text, ())
+        module = self._code.module
+        self._before = [dict(part) for part in _parts(module)]
+        self._code.left_out.append(self._branch)
+        text, unused = self._code.without(self._code.left_out)
+        for name in unused:
+            delattr(module, name)
+        module.__dict__["forward"] = Forward(module, text, ())
 
     def undo(self) -> None:
-        """Put the branch back."""
-        del self._module.__dict__["forward"]
-        self._module._modules.clear()
-        self._module._modules.update(self._taken)
-        self._taken = {}
+        """Put the branch back; of several in one module the last one that was left out first."""
+        self._code.left_out.remove(self._branch)
+        for part, before in zip(_parts(self._code.module), self._before, strict=True):
+            part.clear()
+            part.update(before)
 
-    def _shortened(self, branch: Branch, training: bool) -> fx.Graph:
-        before = self._module.training
-        self._module.training = training
-        try:
-            graph = _OwnCode().trace(self._module)
-        finally:
-            self._module.training = before
-        sums = [node for node in graph.nodes if _is_sum(node)]
+
+def _parts(module: nn.Module) -> list[dict[str, Any]]:
+    """Return the tables in which a module keeps its attributes."""
+    return [module._modules, module._parameters, module._buffers, vars(module)]
+
+
+def _belongs(child: nn.Module, path: str, lost: Collection[str]) -> bool:
+    """Tell whether a child has tensors, all of them lost ones."""
+    own = {name for name in stored_tensors(child) if not _is_ours(name)}
+    counters = {name for name, buffer in child.named_buffers() if buffer.dim() == 0}
+    return bool(own) and all(f"{path}.{name}" in lost for name in own - counters)
+
+
+def _shortened(graph: fx.Graph, branches: Sequence[Branch]) -> fx.Graph:
+    """Return a copy of a graph in which each branch's sum is its other term."""
+    short, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    short.output(short.graph_copy(graph, copies))
+    sums = [copies[node] for node in graph.nodes if _is_sum(node)]
+    for branch in branches:
         if branch.number >= len(sums):
             raise LookupError("the sum is not in the module's own code")
         total = sums[branch.number]
-        total.replace_all_uses_with(total.args[1 - branch.side])
-        graph.erase_node(total)
-        graph.eliminate_dead_code(_has_effect)
-        return graph
-
-    def _unused(self, branch: Branch, called: set[Any], read: set[str]) -> list[str]:
-        """Return the children that nothing calls any more and that belong to the branch alone."""
-        prefix = f"{branch.path}." if branch.path else ""
-        used = {str(target).split(".")[0] for target in called} | {r.split(".")[0] for r in read}
-        result = []
-        for name, child in self._module.named_children():
-            own = {f"{prefix}{name}.{tensor}" for tensor in stored_tensors(child)}
-            own = {t for t in own if not _is_ours(t)}
-            if name not in used and own and own <= branch.tensors | _counters(child, prefix + name):
-                result.append(name)
-        return result
-
-
-def _counters(child: nn.Module, prefix: str) -> set[str]:
-    """Return buffers without features, such as the number of batches that a norm has seen."""
-    return {f"{prefix}.{n}" for n, buffer in child.named_buffers() if buffer.dim() == 0}
+        total.replace_all_uses_with(total.args[1 - branch.side])  # type: ignore[arg-type]
+    for branch in branches:
+        short.erase_node(sums[branch.number])
+    short.eliminate_dead_code(_has_effect)
+    return short
 
 
 def _is_ours(name: str) -> bool:
@@ -134,18 +176,17 @@ def _is_sum(node: fx.Node) -> bool:
     return named and len(terms) == 2 and all(isinstance(term, fx.Node) for term in terms)
 
 
-def _text(graphs: dict[bool, fx.Graph], bodies: dict[bool, str]) -> str:
+def _text(graphs: Mapping[bool, fx.Graph]) -> str:
     """Return code that runs one graph in evaluation and the other in training."""
-    imports: set[str] = set()
-    for mode, graph in graphs.items():
-        imports |= imports_of(graph.python_code("self").globals, body_of(bodies[mode]))
+    code = {mode: graph.python_code("self") for mode, graph in graphs.items()}
+    plain, training = body_of(code[False].src), body_of(code[True].src)
+    imports = imports_of(code[False].globals, plain) | imports_of(code[True].globals, training)
     placeholders = [node for node in graphs[False].nodes if node.op == "placeholder"]
     signature = ", ".join(
         f"{node.target}={node.args[0]!r}" if node.args else str(node.target)
         for node in placeholders
     )
     head = [*sorted(imports), "", "", f"def forward(self, {signature}):"]
-    plain, training = body_of(bodies[False]), body_of(bodies[True])
     if plain == training:
         return "\n".join([*head, plain]) + "\n"
     indented = "\n".join(f"    {line}" if line else line for line in training.splitlines())
@@ -159,31 +200,53 @@ def make_branches(
 
     Its gate multiplies the end of the branch; the groups inside kill it when they die wholly.
     """
-    result = []
+    codes: dict[str, BranchedCode] = {}
+    found: list[tuple[Branch, Bypass]] = []
     for branch in find_branches(graph):
         try:
-            bypass = Bypass(model, branch)
+            if branch.path not in codes:
+                codes[branch.path] = BranchedCode(model, branch.path)
+            found.append((branch, Bypass(codes[branch.path], branch)))
         except Exception:  # noqa: BLE001, S112  (code that can't be traced keeps its branches)
             continue
-        gated = [
-            Slot(tensor=site.tensor, axis=site.axis, index=_only(site, tensors[site.tensor]))
-            for site in sorted(branch.sites)
-        ]
-        cost = sum(tensors[name].numel() for name in branch.tensors if isinstance(
-            tensors[name], nn.Parameter))  # fmt: skip
-        name = f"{branch.path} (branch)" if branch.path else "(branch)"
-        group = Group(
-            name, num_features=1, slots=(), gated=gated, readers=frozenset(),
-            members=[frozenset()], cost=cost,
-        )  # fmt: skip
-        group.bypass = bypass
-        group.filter.min_features = 0
-        group.filter.protect()
-        for inner in groups:
-            if _is_inner(inner, branch, bypass):
-                inner.branches.append(group)
-        result.append(group)
+    paths = [branch.path for branch, _ in found]
+    result = []
+    for position, (branch, bypass) in enumerate(found):
+        number = f" {paths[:position].count(branch.path) + 1}" if (
+            paths.count(branch.path) > 1) else ""  # fmt: skip
+        name = f"{branch.path} (branch{number})".lstrip()
+        result.append(_make_branch(name, branch, bypass, groups, tensors))
     return result
+
+
+def _make_branch(
+    name: str,
+    branch: Branch,
+    bypass: Bypass,
+    groups: Sequence[Group],
+    tensors: Mapping[str, Tensor],
+) -> Group:
+    gated = [
+        Slot(tensor=site.tensor, axis=site.axis, index=_only(site, tensors[site.tensor]))
+        for site in sorted(branch.sites)
+    ]
+    parameters = [tensors[t] for t in branch.tensors if isinstance(tensors[t], nn.Parameter)]
+    group = Group(
+        name,
+        num_features=1,
+        slots=(),
+        gated=gated,
+        readers=frozenset(),
+        members=[frozenset()],
+        cost=sum(parameter.numel() for parameter in parameters),
+    )
+    group.bypass = bypass
+    group.filter.min_features = 0
+    group.filter.protect()
+    for inner in groups:
+        if _is_inner(inner, branch, bypass):
+            inner.branches.append(group)
+    return group
 
 
 def _only(site: Site, tensor: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A probe: does a model give the same outputs before and after features are cut?"""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ Outputs = list[list[Tensor]]
 """The output tensors in evaluation and in training."""
 
 SEEDS = (0, 1)
+
+T = TypeVar("T")
 
 
 def differ(first: Outputs, second: Outputs) -> bool:
@@ -65,23 +68,25 @@ def _differs(a: Tensor, b: Tensor) -> bool:
     return bool((a[finite] - b[finite]).abs().max() > tolerance * scale)
 
 
-def find_liars(check: Callable[[Sequence[int]], bool], count: int) -> list[int]:
-    """Return which of `count` things make a check of all of them fail, by halving.
+def find_liars(changes: Callable[[Sequence[T]], bool], things: Sequence[T]) -> list[T]:
+    """Return which things change the outputs when they are tried together, by halving.
 
-    check: takes some of the numbers and tells whether they pass together.
+    Args:
+        changes: tries some of them and tells whether the outputs changed.
+        things: all of them.
     """
-    if count == 0 or check(range(count)):
+    if not things or not changes(things):
         return []
-    found: list[int] = []
-    pending = [list(range(count))]
+    found: list[T] = []
+    pending = [list(things)]
     while pending:
         part = pending.pop()
-        if check(part):
+        if not changes(part):
             continue
         if len(part) == 1:
             found.extend(part)
         else:
             pending.extend([part[: len(part) // 2], part[len(part) // 2 :]])
-    rest = [i for i in range(count) if i not in found]
+    rest = [thing for thing in things if thing not in found]
     # Some may only fail together: then all of them are given up.
-    return found if check(rest) else list(range(count))
+    return list(things) if rest and changes(rest) else found

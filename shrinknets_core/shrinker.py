@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shrinknets_core.bypassing import make_branches
+from shrinknets_core.bypassing import Bypass, make_branches
 from shrinknets_core.cutting import ModelCut, find_remainder
 from shrinknets_core.discovery import Discovery, draw_part
 from shrinknets_core.errors import OptionError
@@ -84,24 +85,20 @@ class Shrinker(Stepping):
         self._probe(inputs)
 
     def _probe(self, inputs: Inputs) -> None:
-        """Kill and cut half of each group for a moment; give up groups that change the outputs."""
+        """Remove a part of everything for a moment; give up groups that change the outputs."""
         call = arguments(inputs)
         modes = repeatable_modes(self.model, call)
-        everything = list(self.groups)
-
-        def passes(numbers: Sequence[int]) -> bool:
-            return not self._changes_outputs([everything[i] for i in numbers], call, modes)
-
-        liars = find_liars(passes, len(everything))
-        branches = [i for i, g in enumerate(everything) if g.bypass is not None and i not in liars]
-        liars += [i for i in branches if self._bypass_changes(everything[i], call, modes)]
-        for number in liars:
-            self.refused[everything[number].name] = "a trial of its removal changed the outputs"
-            self._gating.drop(everything[number])
-        self.groups = [group for i, group in enumerate(everything) if i not in liars]
+        trials = {False: self._removal_changes, True: self._bypass_changes}
+        for is_branch, changes in trials.items():
+            tried = [group for group in self.groups if (group.bypass is not None) == is_branch]
+            for group in find_liars(partial(changes, call, modes), tried):
+                self.refused[group.name] = "a trial of its removal changed the outputs"
+                self._gating.drop(group)
+                self.groups.remove(group)
 
     @torch.no_grad()
-    def _changes_outputs(self, groups: Sequence[Group], call: Call, modes: Sequence[bool]) -> bool:
+    def _removal_changes(self, call: Call, modes: Sequence[bool], groups: Sequence[Group]) -> bool:
+        """Kill and cut a part of each group; puts everything back."""
         rng = torch.Generator().manual_seed(0)
         removed = {id(group): draw_part(group.size, rng) for group in groups}
         gates = [group.filter.theta.detach().clone() for group in groups]
@@ -119,24 +116,27 @@ class Shrinker(Stepping):
                 group.filter.theta.copy_(gate)
 
     @torch.no_grad()
-    def _bypass_changes(self, group: Group, call: Call, modes: Sequence[bool]) -> bool:
-        """Try whether a dead branch can be left out; puts everything back."""
-        assert group.bypass is not None
-        group.filter.theta.zero_()
+    def _bypass_changes(self, call: Call, modes: Sequence[bool], branches: Sequence[Group]) -> bool:
+        """Kill branches and leave them out; puts everything back."""
+        for group in branches:
+            group.filter.theta.zero_()
         before = outputs(self.model, call, modes)
-        self._gating.remove_hooks()
-        group.bypass.apply()
-        lost = {slot.tensor for slot in group.gated}
-        inside = group.bypass.tensors
+        applied: list[Bypass] = []
+        gone = {slot.tensor for group in branches for slot in group.gated}
         try:
-            self._gating.install(without=inside | lost)
+            for bypass in [group.bypass for group in branches if group.bypass is not None]:
+                gone |= bypass.tensors
+                bypass.apply()
+                applied.append(bypass)
+            self._gating.install(without=gone)
             return differ(before, outputs(self.model, call, modes))
         except Exception:  # noqa: BLE001  (a model that no longer runs is changed)
             return True
         finally:
-            self._gating.remove_hooks()
-            group.bypass.undo()
-            group.filter.theta.fill_(1)
+            for bypass in reversed(applied):
+                bypass.undo()
+            for group in branches:
+                group.filter.theta.fill_(1)
             self._gating.install()
 
     def collect(self, *holders: torch.optim.Optimizer) -> Collected:
@@ -170,13 +170,14 @@ class Shrinker(Stepping):
         for branch in dead:
             assert branch.bypass is not None
             gone = branch.bypass.tensors
-            forget(holders, [self._tensors[name] for name in gone])
+            forget(holders, [self._tensors[name] for name in gone if name in self._tensors])
             branch.bypass.apply()
             self._tensors = {n: t for n, t in self._tensors.items() if n not in gone}
             for group in self.groups:
                 group.slots = tuple(slot for slot in group.slots if slot.tensor not in gone)
                 group.gated = tuple(slot for slot in group.gated if slot.tensor not in gone)
-                if not any(slot.tensor in self._tensors for slot in (*group.slots, *group.gated)):
+                left = any(slot.tensor in self._tensors for slot in (*group.slots, *group.gated))
+                if group is branch or not left:
                     report[group.name] = group.size
         self.groups = [group for group in self.groups if group.name not in report]
         self._gating.register(self.groups)

@@ -116,10 +116,13 @@ class _Trial:
         return outputs_in_both_modes(self.model, self.inputs, self.seed)
 
     def victims(self, groups: Sequence[Any]) -> Iterator[list[int]]:
-        """Draw the units to kill for each group: the share rounded down, never all."""
+        """Draw the units to kill for each group: about the share, never all; or a whole branch."""
         rng = torch.Generator().manual_seed(self.seed)
         for group in groups:
-            count = max(0, min(int(self.share * group.size), group.size - 1))
+            share = self.share * (0.5 + float(torch.rand((), generator=rng)))
+            count = max(0, min(int(share * group.size), group.size - 1))
+            if group.size == 1 and group.bypass is not None:
+                count = int(torch.rand((), generator=rng) < self.share)
             yield sorted(torch.randperm(group.size, generator=rng)[:count].tolist())
 
     def gradients(self) -> dict[int, torch.Size]:

@@ -354,3 +354,45 @@ def test_a_branch_can_be_killed_by_its_own_gate(deep: nn.Module) -> None:
     shrinker.collect()
     torch.testing.assert_close(deep(x), before, rtol=1e-10, atol=1e-10)
     assert [group.name for group in shrinker.groups] == ["0"]
+
+
+class Layer(nn.Module):
+    """Two branches with the scales that vision transformers have, held by the module itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(6), nn.LayerNorm(6)
+        self.mix, self.mlp = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 9), nn.GELU())
+        self.out = nn.Linear(9, 6)
+        self.scale1, self.scale2 = nn.Parameter(torch.rand(6)), nn.Parameter(torch.rand(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.scale1 * self.mix(self.norm1(x))
+        return x + self.scale2 * self.out(self.mlp(self.norm2(x)))
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_several_branches_of_one_module_go_one_by_one(
+    *, order: tuple[int, int], together: bool
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), Layer(), Layer(), nn.Linear(6, 3)).double()
+    x = torch.randn(5, 4, dtype=torch.float64)
+    shrinker = Shrinker(model, x)
+    optimizer = torch.optim.Adam(shrinker.parameters())
+    groups = {group.name: group for group in shrinker.groups}
+    for number in order:
+        groups[f"1 (branch {number})"].kill([0])
+        before = model(x).detach()
+        if not together:
+            shrinker.collect(optimizer)
+            torch.testing.assert_close(model(x), before, rtol=1e-10, atol=1e-10)
+    shrinker.collect(optimizer)
+    torch.testing.assert_close(model(x), before, rtol=1e-10, atol=1e-10)
+    assert not list(model[1].parameters())
+    assert len([n for n, _ in model[2].named_parameters() if "filter" not in n]) == 12
+    model(x).sum().backward()
+    optimizer.step()
+    before = model(x).detach()
+    torch.testing.assert_close(shrinker.finish()(x), before, rtol=1e-10, atol=1e-10)
