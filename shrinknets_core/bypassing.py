@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from shrinknets_core.feature_groups import Group, Slot
+from shrinknets_core.filters import Filter
 from shrinknets_core.flow.branches import Branch, find_branches
 from shrinknets_core.flow.graph import FlowGraph
 from shrinknets_core.flow.labels import Site
 from shrinknets_core.flow.tracing import stored_tensors
 from shrinknets_core.rewriting.forwards import Forward
 from shrinknets_core.rewriting.generating import body_of, imports_of
+from shrinknets_core.widening import BUFFER
 
 SUMS = {operator.add, operator.iadd, torch.add}
 METHODS = {"add", "add_", "__add__", "__iadd__"}
@@ -135,9 +137,16 @@ def _parts(module: nn.Module) -> list[dict[str, Any]]:
 
 def _belongs(child: nn.Module, path: str, lost: Collection[str]) -> bool:
     """Tell whether a child has tensors, all of them lost ones."""
-    own = {name for name in stored_tensors(child) if not _is_ours(name)}
+    filters = {name for name, module in child.named_modules() if isinstance(module, Filter)}
     counters = {name for name, buffer in child.named_buffers() if buffer.dim() == 0}
-    return bool(own) and all(f"{path}.{name}" in lost for name in own - counters)
+    own = [
+        name
+        for name in stored_tensors(child)
+        if (owner_and_name := name.rpartition("."))[0] not in filters
+        and owner_and_name[2] != BUFFER
+        and name not in counters
+    ]
+    return bool(own) and all(f"{path}.{name}" in lost for name in own)
 
 
 def _shortened(graph: fx.Graph, branches: Sequence[Branch]) -> fx.Graph:
@@ -148,16 +157,15 @@ def _shortened(graph: fx.Graph, branches: Sequence[Branch]) -> fx.Graph:
     for branch in branches:
         if branch.number >= len(sums):
             raise LookupError("the sum is not in the module's own code")
-        total = sums[branch.number]
-        total.replace_all_uses_with(total.args[1 - branch.side])  # type: ignore[arg-type]
+        total, skip = sums[branch.number], sums[branch.number].args[1 - branch.side]
+        if branch.is_written:
+            with short.inserting_after(total):
+                skip = short.call_method("clone", (skip,))
+        total.replace_all_uses_with(skip)  # type: ignore[arg-type]
     for branch in branches:
         short.erase_node(sums[branch.number])
     short.eliminate_dead_code(_has_effect)
     return short
-
-
-def _is_ours(name: str) -> bool:
-    return any(part.startswith("filter") for part in name.split(".")[:-1])
 
 
 def _has_effect(node: fx.Node) -> bool:

@@ -136,6 +136,8 @@ class Gating:
     def __init__(self, model: nn.Module, groups: Iterable[Group], windows: dict[str, str]) -> None:
         self._model = model
         self._groups = list(groups)
+        # Of a number of its own, each filter keeps its name while others go.
+        self._numbers = {group: number for number, group in enumerate(self._groups)}
         self._windows = windows
         self._aliases = _aliases(model)
         self._handles: list[RemovableHandle] = []
@@ -152,7 +154,7 @@ class Gating:
             module = self._model.get_submodule(path)
             if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ParameterList)):
                 module = self._model.get_submodule(self._windows.get(tensor, ""))
-            name = _free_name(module)
+            name = _free_name(module, self._numbers[group])
             module.add_module(name, group.filter)
             self._homes.append((module, name))
         self.install()
@@ -294,11 +296,10 @@ def _window(name: str, stacks: list[list[str]]) -> str:
     return window
 
 
-def _free_name(module: nn.Module) -> str:
-    name, number = "filter", 1
+def _free_name(module: nn.Module, number: int) -> str:
+    name = f"filter_{number}"
     while hasattr(module, name):
-        number += 1
-        name = f"filter_{number}"
+        name = f"{name}_"
     return name
 
 

@@ -1,9 +1,10 @@
 """Branches: what a skip connection passes, and can therefore go as a whole (learned depth)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
 from shrinknets_core.flow.flow import Flow, schema_name
 from shrinknets_core.flow.graph import FlowGraph
@@ -22,6 +23,8 @@ class Branch:
         sites: where a gate of 0 makes all of the branch 0.
         tensors: the stored tensors that nothing but the branch uses.
         cuts: sets of classes; a branch is constant once all of one set are dead.
+        is_written: whether something changes the sum in place later on, which must not change the
+            other term.
     """
 
     path: str
@@ -30,6 +33,7 @@ class Branch:
     sites: frozenset[Site]
     tensors: frozenset[str]
     cuts: tuple[frozenset[int], ...]
+    is_written: bool
 
 
 def find_branches(graph: FlowGraph) -> list[Branch]:
@@ -39,7 +43,11 @@ def find_branches(graph: FlowGraph) -> list[Branch]:
     if len(found) != len(graph.traces) or not found:
         return []
     shared = set.intersection(*(set(branches) for branches in found))
-    return [branch for key, branch in found[0].items() if key in shared]
+    return [
+        replace(branch, is_written=any(branches[key].is_written for branches in found))
+        for key, branch in found[0].items()
+        if key in shared
+    ]
 
 
 Key = tuple[str, int, int, frozenset[Site], frozenset[str]]
@@ -62,7 +70,7 @@ def _branches(flow: Flow, trace: Trace, graph: FlowGraph) -> dict[Key, Branch]:
         present = [(len(c.tensors), c) for c in candidates if c is not None]
         if present:
             branch = max(present, key=lambda pair: pair[0])[1]
-            branch = Branch(**{**branch.__dict__, "path": path, "number": number})
+            branch = replace(branch, path=path, number=number)
             key = (path, number, branch.side, branch.sites, branch.tensors)
             result[key] = branch
     return {key: b for key, b in result.items() if b.path not in repeated}
@@ -100,8 +108,31 @@ def _branch(  # noqa: PLR0911  (each return is one condition)
     if not cuts:
         return None
     return Branch(
-        path="", number=0, side=side, sites=sites, tensors=frozenset(tensors), cuts=tuple(cuts)
+        path="",
+        number=0,
+        side=side,
+        sites=sites,
+        tensors=frozenset(tensors),
+        cuts=tuple(cuts),
+        is_written=_is_written(total),
     )
+
+
+def _is_written(node: fx.Node) -> bool:
+    """Tell whether an operation changes a value, or a view of it, in place."""
+    for user in node.users:
+        schema = getattr(user.target, "_schema", None)
+        if schema is None:
+            continue
+        names = {argument.name: argument for argument in schema.arguments}
+        given = [*zip(schema.arguments, user.args, strict=False)]
+        given += [(names[name], value) for name, value in user.kwargs.items()]
+        aliases = [
+            a.alias_info for a, value in given if node in tree_leaves(value) and a.alias_info
+        ]
+        if any(alias.is_write for alias in aliases) or (aliases and _is_written(user)):
+            return True
+    return False
 
 
 def _region(last: fx.Node, total: fx.Node) -> set[fx.Node]:
