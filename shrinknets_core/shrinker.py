@@ -53,7 +53,7 @@ class Shrinker(Stepping):
         example_inputs: Inputs,
         *,
         where: Callable[[str], bool] | None = None,
-        lam: float = 0.0,
+        lam: float = 1e-3,
         options: ShrinkOptions | None = None,
         target: Target | None = None,
     ) -> None:

@@ -67,6 +67,14 @@ class Bank:
                     part.copy_(gradient)
                 theta.grad = part
 
+    def unscale(self, scale: Tensor, *, lam: float) -> None:
+        """Divide the gradients by a loss scale, a scalar.
+
+        If one overflowed, all become −λp, so that no gate moves, as no weight does.
+        """
+        finite = self.grad.isfinite().all()
+        torch.where(finite, self.grad / scale, -lam * self.price, out=self.grad)
+
 
 def make_banks(groups: Sequence[Group]) -> list[Bank]:
     """Put the gates of all groups into one bank for each device and dtype."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from shrinknets_core.errors import OptionError
 from shrinknets_core.feature_groups import Group
@@ -128,7 +129,7 @@ class Coordinator:
         """Whether the target is reached or can't be; gates are no longer trained then."""
         return self._control is not None and self._control.lam == 0
 
-    def step(self) -> None:
+    def step(self, scaler: GradScaler | None = None) -> None:
         """Move the gates once; to be called after each step of the weights' optimiser.
 
         Waits for the device only every `check_steps` steps, where it collects if that pays.
@@ -144,7 +145,7 @@ class Coordinator:
                 self._hold(hold=False)
             if self._target is not None and self._control is None:
                 self._control = TargetControl(self._target, self._measure())
-            self._rule.step(self.lam_now)
+            self._rule.step(self.lam_now, scaler)
             self._check()
         else:
             for group in self._owner().groups:

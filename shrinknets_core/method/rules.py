@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.method.bank import make_banks
@@ -52,10 +53,11 @@ class Proximal:
         self.banks = make_banks(groups)
 
     @torch.no_grad()
-    def step(self, lam: float) -> None:
+    def step(self, lam: float, scaler: GradScaler | None = None) -> None:
         """Take one proximal step at penalty lam (loss per unit of gate); never waits.
 
         Uses the gradients that backward left in the gates, and clears them, as no optimiser will.
+        With a scaler they are scaled; where they overflowed, no gate moves.
         """
         for bank in self.banks:
             bank.renew()
@@ -65,6 +67,8 @@ class Proximal:
         step_size = self._options.step_size / self._options.steps_per_epoch
         for bank in self.banks:
             bank.take_gradients()
+            if scaler is not None:
+                bank.unscale(scaler.scale(torch.ones_like(bank.theta[0])), lam=lam)
             if self.deaths.watches:
                 self.deaths.judge(bank, step_size=step_size, lam=lam)
             else:
@@ -141,8 +145,11 @@ class Subgradient:
         return lam * torch.stack([g.filter.theta.relu().sum() for g in self._groups]).sum()
 
     @torch.no_grad()
-    def step(self, lam: float) -> None:  # noqa: ARG002  (the same call as the other rule's)
-        """Latch the gates that the optimiser carried to zero or below; never waits."""
+    def step(self, lam: float, scaler: GradScaler | None = None) -> None:  # noqa: ARG002
+        """Latch the gates that the optimiser carried to zero or below; never waits.
+
+        λ and a scaler have done their work by then: the call is the other rule's.
+        """
         for bank in self.banks:
             bank.renew()
         for group in self._groups:

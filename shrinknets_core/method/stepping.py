@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.flow.tracing import Inputs, Trace
@@ -73,16 +74,21 @@ class Stepping:
         """Return the gates, one parameter per group, which only the paper's rule optimises."""
         return [group.filter.theta for group in self.groups]
 
-    def step(self) -> None:
+    def step(self, scaler: GradScaler | None = None) -> None:
         """Move the gates once and collect when it pays; call it after `optimizer.step()`.
 
         Clears the gates' gradients. Waits for the device only every `check_steps` steps.
+
+        Args:
+            scaler: what scales the loss in mixed precision, as the gates' gradients are scaled with
+                all others. Call this between `scaler.step(optimizer)` and `scaler.update()`. Where
+                a gradient overflowed, no gate moves.
 
         Raises:
             OptionError: an optimiser holds the gates as well (proximal rule), or has state that
                 can't be cut.
         """
-        self.method.step()
+        self.method.step(scaler)
 
     def end_epoch(self) -> None:
         """Tell that an epoch is over, for `removal="epoch_ends"`."""
