@@ -73,10 +73,17 @@ class Discovery:
     def _try(self) -> Misfit | None:
         """Cut a part of each group for a moment, and see whether the code follows.
 
-        Parts of different sizes: what follows if all lose half may not follow otherwise.
+        Once to different sizes: what follows if all lose half may not follow otherwise. And once
+        to the same size: code that compares two sizes must not find them equal by chance one day.
         """
         rng = torch.Generator().manual_seed(0)
-        removed = {id(group): draw_part(group.size, rng) for group in self.groups}
+        if misfit := self._cut({id(g): draw_part(g.size, rng) for g in self.groups}):
+            return misfit
+        left = max(2, min((group.size for group in self.groups), default=0) // 2)
+        return self._cut({id(g): draw_down_to(left, g.size, rng) for g in self.groups})
+
+    def _cut(self, removed: Mapping[int, Tensor]) -> Misfit | None:
+        """Trace the model without some features; puts everything back."""
         dead: set[int] = set()
         for group in self.groups:
             for feature in torch.nonzero(removed[id(group)]).flatten().tolist():
@@ -97,7 +104,11 @@ class Discovery:
 def draw_part(size: int, rng: torch.Generator) -> Tensor:
     """Choose features to try to remove, between a fifth and four fifths: (size,) bool."""
     share = 0.2 + 0.6 * float(torch.rand(1, generator=rng))
+    return draw_down_to(size - min(size - 1, max(1, round(size * share))), size, rng)
+
+
+def draw_down_to(left: int, size: int, rng: torch.Generator) -> Tensor:
+    """Choose features to try to remove, until no more than some are left: (size,) bool."""
     lost = torch.zeros(size, dtype=torch.bool)
-    count = min(size - 1, max(1, round(size * share)))
-    lost[torch.randperm(size, generator=rng)[:count]] = True
+    lost[torch.randperm(size, generator=rng)[: max(0, size - left)]] = True
     return lost

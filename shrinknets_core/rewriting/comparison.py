@@ -13,6 +13,7 @@ from shrinknets_core.flow.tracing import Trace, retrace, stored_tensors
 
 ATTENTION = "scaled_dot_product_attention"
 POSITIONED = {"slice", "select", "narrow"}
+CUTTING = {"chunk", "unsafe_chunk", "split", "tensor_split"}
 
 
 def run_again(model: nn.Module, before: Trace) -> Trace:
@@ -27,12 +28,15 @@ def run_again(model: nn.Module, before: Trace) -> Trace:
 def find_difference(before: Trace, after: Trace) -> fx.Node | None:
     """Return the first node of a trace that is another one in a second trace.
 
-    Attention may say its scale where it took the same from its number of features.
+    Attention may say its scale where it took the same from its number of features, and what was cut
+    into a number of pieces may be cut into pieces of the same sizes.
     """
     first: list[fx.Node] = list(before.graph.nodes)
     second: list[fx.Node] = list(after.graph.nodes)
     places = {node: i for i, node in enumerate(first)} | {n: i for i, n in enumerate(second)}
     for old, new in zip(first, second, strict=False):
+        if _cut_alike(old, new, places):
+            continue
         if old.op != new.op or (old.op != "placeholder" and old.target != new.target):
             return old
         if old.op == "placeholder" and not _same_source(before, old, after, new):
@@ -40,6 +44,17 @@ def find_difference(before: Trace, after: Trace) -> fx.Node | None:
         if not _same_arguments(old, new, places):
             return old
     return None if len(first) == len(second) else first[-1]
+
+
+def _cut_alike(old: fx.Node, new: fx.Node, places: dict[fx.Node, int]) -> bool:
+    """Tell whether an operation lists the sizes of the pieces that the other one makes."""
+    if old.op != "call_function" or schema_name(old) not in CUTTING or (
+        new.op != "call_function" or schema_name(new) != "split_with_sizes"
+    ):  # fmt: skip
+        return False
+    shapes = [[part.shape for part in node.meta["val"]] for node in (old, new)]
+    return shapes[0] == shapes[1] and places[old.all_input_nodes[0]] == places[
+        new.all_input_nodes[0]]  # fmt: skip
 
 
 def _same_source(before: Trace, old: fx.Node, after: Trace, new: fx.Node) -> bool:

@@ -14,7 +14,7 @@ from shrinknets_core.rewriting.forwards import Size
 from shrinknets_core.rewriting.inspection import settings
 from shrinknets_core.rewriting.planning import Key, Plan
 from shrinknets_core.rewriting.recorder import Recorder
-from shrinknets_core.rewriting.slots import set_at
+from shrinknets_core.rewriting.slots import dim_of_cut, set_at
 from shrinknets_core.rewriting.tracked import RewritingError
 
 LITERALS = (bool, int, float, str, type(None), torch.dtype)
@@ -59,10 +59,16 @@ def _changed_graph(recorder: Recorder, plan: Plan, numbers: Mapping[Key, int]) -
         counts.setdefault(name, {})[path] = size
     for (name, path), value in plan.constants.items():
         counts.setdefault(name, {})[path] = value
+    calls: dict[fx.Node, tuple[str, Any]] = {}
     arguments: dict[fx.Node, tuple[Any, Any]] = {}
     for node in recorder.graph.nodes:
+        changes = counts.get(node.name, {})
         tree: Any = {"args": node.args, "kwargs": dict(node.kwargs)}
-        for path, value in counts.get(node.name, {}).items():
+        calls[node] = (node.op, node.target)
+        if _lists_pieces(node, changes):
+            calls[node] = ("call_method", "split")
+            tree = {"args": (node.args[0], [0] * len(changes), dim_of_cut(node)), "kwargs": {}}
+        for path, value in changes.items():
             tree = set_at(tree, path, value)
         arguments[node] = (tree["args"], tree["kwargs"])
     live = _live(recorder, arguments, plan.dropped)
@@ -71,8 +77,14 @@ def _changed_graph(recorder: Recorder, plan: Plan, numbers: Mapping[Key, int]) -
     for node in recorder.graph.nodes:
         if node in live:
             args, kwargs = fx.node.map_arg(arguments[node], lambda n: copies[n])
-            copies[node] = graph.create_node(node.op, node.target, args, kwargs, name=node.name)
+            copies[node] = graph.create_node(*calls[node], args, kwargs, name=node.name)
     return graph
+
+
+def _lists_pieces(node: fx.Node, changes: Mapping[Any, Any]) -> bool:
+    """Tell whether a call that says how many pieces it wants must list their sizes instead."""
+    inside = [path for path in changes if path[:2] == ("args", 1) and len(path) > 2]
+    return bool(inside) and isinstance(node.args[1], int)
 
 
 def _live(

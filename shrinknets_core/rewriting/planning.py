@@ -55,7 +55,10 @@ def make_plan(reading: Reading) -> Plan:
     """
     plan = Plan()
     for node in reading.recorder.graph.nodes:
-        for slot in find_slots(reading, node):
+        slots = list(find_slots(reading, node))
+        if slots and slots[0].piece and not any(reading.counter.shrinks(s.labels) for s in slots):
+            continue
+        for slot in slots:
             _fit(reading, slot, plan)
         _keep_numbers(reading, node, plan)
         _keep_scale(reading, node, plan)
@@ -68,6 +71,9 @@ def make_plan(reading: Reading) -> Plan:
 def _fit(reading: Reading, slot: Slot, plan: Plan) -> None:
     """Let a size count what is left of its axis, unless it does already."""
     key = (slot.node.name, slot.path)
+    if slot.piece:
+        _count(plan, key, slot.labels)
+        return
     given = get_at(slot.node, slot.path)
     expected = [slot.sign * n for n in reading.counter.counts(slot.labels)]
     if given is None or (given == -1 and slot.sign == 1):

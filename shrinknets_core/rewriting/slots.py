@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from shrinknets_core.flow.flow import schema_name
@@ -19,7 +20,7 @@ SHAPED = {
 }  # fmt: skip
 """Functions that are told the shape of their result, and under which names."""
 FROM_NOTHING = {"zeros", "ones", "empty", "full", "rand", "randn"}
-PIECES = {"split", "split_with_sizes"}
+PIECES = {"split", "split_with_sizes", "chunk", "unsafe_chunk", "tensor_split"}
 GROUPED = {
     "conv1d": 6, "conv2d": 6, "conv3d": 6, "conv_transpose1d": 6, "conv_transpose2d": 6,
     "conv_transpose3d": 6, "group_norm": 1,
@@ -37,6 +38,8 @@ class Slot:
         labels: what it counts.
         sign: -1 where it counts from the end.
         before: in that case what there is before; a count of that is never mistaken for another.
+        piece: whether it is the size of one of several uneven pieces, of which the code tells a
+            number or one size.
     """
 
     node: fx.Node
@@ -44,6 +47,7 @@ class Slot:
     labels: Tensor
     sign: int = 1
     before: Tensor | None = None
+    piece: bool = False
 
 
 def find_slots(reading: Reading, node: fx.Node) -> Iterator[Slot]:
@@ -133,19 +137,27 @@ def _unflatten(reading: Reading, node: fx.Node, operations: list[fx.Node]) -> It
 
 
 def _pieces(reading: Reading, node: fx.Node, operations: list[fx.Node]) -> Iterator[Slot]:
-    operation = _last(operations, {"split", "split_with_sizes"})
+    operation = _last(operations, PIECES)
     values = reading.value(operation)
     if not isinstance(values, list) or len(node.args) < 2:
         return
-    dim = node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else 0)
-    dim = dim % len(values[0].shape)  # type: ignore[operator]
+    dim = dim_of_cut(node) % len(values[0].shape)
     sizes = node.args[1]
-    if isinstance(sizes, (list, tuple)):
+    uneven = len({value.shape[dim] for value in values}) > 1
+    listed = isinstance(sizes, (list, tuple))
+    if listed or (uneven and all(dim in value.axes for value in values)):
         for i, value in enumerate(values):
             if dim in value.axes:
-                yield Slot(node=node, path=("args", 1, i), labels=value.axes[dim].labels)
-    elif dim in values[0].axes and len({value.shape[dim] for value in values}) == 1:
+                labels = value.axes[dim].labels
+                yield Slot(node=node, path=("args", 1, i), labels=labels, piece=not listed)
+    elif dim in values[0].axes and not uneven and node.target in {"split", torch.split}:
         yield Slot(node=node, path=("args", 1), labels=values[0].axes[dim].labels)
+
+
+def dim_of_cut(node: fx.Node) -> int:
+    """Return the axis along which a call cuts a tensor into pieces."""
+    dim = node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else 0)
+    return int(dim)  # type: ignore[arg-type]
 
 
 def _index(

@@ -255,6 +255,8 @@ class RowDropout(TorchFunctionMode):
         if name == "scaled_dot_product_attention":
             kwargs.pop("dropout_p", None)
             return func(*args[:4], *args[4:5] and (0.0,), *args[5:], **kwargs)
+        if name == "bernoulli_":  # stochastic depth: a branch that is gone draws no numbers
+            return args[0].copy_(self.scale({"input": torch.ones_like(args[0])}, alpha=False) > 1)
         if "dropout" not in name:
             return func(*args, **kwargs)
         options = dict(zip(("input", "p", "training", "inplace"), args, strict=False)) | kwargs

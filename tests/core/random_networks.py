@@ -98,7 +98,7 @@ def run(name: str, x: Tensor, layers: list[nn.Module]) -> Tensor:  # noqa: C901
         case "gelu":
             return nn.functional.gelu(x)
         case "pool":
-            return nn.functional.max_pool2d(x, 2) if x.shape[-1] > 2 else x
+            return nn.functional.max_pool2d(x, 2) if x.shape[-1] > 3 else x
         case "residual":
             return x + layers[1](torch.tanh(layers[0](x)))
         case "bypass":

@@ -21,12 +21,14 @@ def inputs() -> Tensor:
 
 
 def kill(shrinker: Shrinker, share: float, seed: int) -> None:
-    """Kill a share of each group; 1.0 leaves one feature here and none there."""
+    """Kill a share of groups and branches; 1.0 leaves one feature here and none there."""
     rng = torch.Generator().manual_seed(seed)
     for group in shrinker.groups:
         count = int(share * group.size)
         if share == 1.0 and seed % 2:
             count = group.size - 1
+        if group.bypass is not None:
+            count = int(torch.rand((), generator=rng) < share)
         group.kill(torch.randperm(group.size, generator=rng)[:count])
 
 
