@@ -86,6 +86,7 @@ class _Solver:
         """Return the smallest set found that holds the seed and can die; None if there is none."""
         dead: set[int] = set()
         pending = [seed]
+        deaths: list[tuple[int, ...]] = []
         for _ in range(MAX_STEPS):
             while pending:
                 c = pending.pop()
@@ -94,21 +95,16 @@ class _Solver:
                 if c not in dead:
                     dead.add(c)
                     pending.extend(self._effects.get(c, ()))
-            missing = self._unexplained(dead)
-            if missing is None:
+                    deaths.extend(self._causes.get(c, ()))
+            # What dies needs a cause; one that has any needs no other later on.
+            while deaths and not dead.isdisjoint(deaths[-1]):
+                deaths.pop()
+            if not deaths:
                 return frozenset(dead)
-            cause = self._cheapest(missing, dead)
+            cause = self._cheapest(deaths.pop(), dead)
             if cause is None:
                 return None
             pending.append(cause)
-        return None
-
-    def _unexplained(self, dead: set[int]) -> tuple[int, ...] | None:
-        """Return the possible causes of a death that has none yet."""
-        for c in dead:
-            for causes in self._causes.get(c, ()):
-                if not any(cause in dead for cause in causes):
-                    return causes
         return None
 
     def _cheapest(self, causes: Iterable[int], dead: set[int]) -> int | None:
@@ -120,13 +116,11 @@ class _Solver:
 
 def _smallest(members: list[frozenset[int]]) -> list[frozenset[int]]:
     """Drop units that hold a smaller one."""
-    at: dict[int, list[int]] = defaultdict(list)
-    for index, unit in enumerate(members):
-        for c in unit:
-            at[c].append(index)
-    result = []
-    for unit in members:
-        rivals = {i for c in unit for i in at[c]} if len(unit) > 1 else set()
-        if not any(members[i] < unit for i in rivals):
-            result.append(unit)
-    return result
+    kept: dict[int, list[frozenset[int]]] = defaultdict(list)
+    result: set[frozenset[int]] = set()
+    for unit in sorted(members, key=len):
+        # A smaller one inside is found by its least class.
+        if not any(smaller < unit for c in unit for smaller in kept.get(c, ())):
+            kept[min(unit)].append(unit)
+            result.add(unit)
+    return [unit for unit in members if unit in result]
