@@ -28,10 +28,10 @@ class PathOptions:
         max_epochs: shrinking ends here at the latest.
     """
 
-    shrink_rate: float = 0.03
+    shrink_rate: float = 0.02
     slow_units: int = 40
     snapshot_ratio: float = 0.8
-    polish_share: float = 0.5
+    polish_share: float = 0.25
     first_lam: float = 1e-3
     max_rise: float = 0.15
     max_epochs: int = 1000
