@@ -7,22 +7,21 @@ Four measures for each network, on one thread, AdamW (fused) on random images:
 - a step after half of all features were removed, gates still in place, against a plain network of
   those widths;
 - the same with gates folded (`finish`);
-- the memory that a step adds to the process at its peak, with gates against without.
+- the memory that torch has allocated at the peak of a step, with gates against without.
 Times are medians of interleaved steps. The proximal rule runs in every step with gates.
 """
 
 import argparse
 import copy
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
-from pathlib import Path
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import describe
 from shrinknets_core import Shrinker, ShrinkOptions
@@ -110,40 +109,23 @@ def ratio(ours: Callable[[], None], plain: Callable[[], None], repeats: int) -> 
 
 
 def memory(name: str) -> float:
-    """Return the ratio of the peaks that three steps reach above the process' start."""
-    peaks = []
-    for gated in (True, False):
-        receiver, sender = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(
-            target=measure_peak, args=(name, gated, sender)
-        )
-        process.start()
-        peaks.append(receiver.recv())
-        process.join()
-    return float(peaks[0] / peaks[1])
+    """Return the ratio of what torch holds at a step's peak, with gates against without."""
+    with_gates, without = (peak_bytes(name, gated=gated) for gated in (True, False))
+    return with_gates / without
 
 
-def peak_memory() -> int:
-    """Return the most memory that this process has had, in kilobytes."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-def measure_peak(name: str, gated: bool, sender: Connection) -> None:  # noqa: FBT001
-    """Send how much memory steps need after a first one, all included, in kilobytes."""
-    torch.set_num_threads(1)
-    tiny = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
-    step_of(tiny, torch.randn(4, 4), torch.zeros(4, dtype=torch.int64),
-            Shrinker(tiny, torch.randn(2, 4), lam=1e-6, options=OPTIONS))()  # fmt: skip
-    base = peak_memory()
+def peak_bytes(name: str, *, gated: bool) -> int:
+    """Count weights, the optimiser's two moments, and what a step allocates at its peak."""
     model, x, y = build(name)
     shrinker = Shrinker(model, x[:2], lam=1e-6, options=OPTIONS) if gated else None
     step = step_of(model, x, y, shrinker)
     step()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
-    for _ in range(3):
+    held = 3 * sum(parameter.nbytes for parameter in model.parameters())
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
-    sender.send(peak_memory() - base)
+    changes = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    return held + max(accumulate(event.nbytes() for event in changes))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -174,12 +174,17 @@ class Gating:
         delattr(module, name)
         self.install()
 
-    def factors(self) -> Factors:
-        """Return the gates along each gated axis."""
+    def factors(self, copy: nn.Module | None = None) -> Factors:
+        """Return the gates along each gated axis, of the model or of a copy of it."""
+        filters = {group: group.filter for group in self._groups}
+        if copy is not None:
+            paths = {module: path for path, module in self._model.named_modules()}
+            modules = {g: copy.get_submodule(paths[own]) for g, own in filters.items()}
+            filters = cast("dict[Group, Filter]", modules)
         result: Factors = {}
         for group in self._groups:
             for slot in group.gated:
-                factor = Factor(group.filter, slot.index)
+                factor = Factor(filters[group], slot.index)
                 result.setdefault((slot.tensor, slot.axis), []).append(factor)
         return result
 
@@ -230,11 +235,14 @@ class Gating:
         return result
 
     @torch.no_grad()
-    def folded(self) -> dict[str, Tensor]:
-        """Return the gated tensors by name, multiplied by their gates; changes nothing."""
-        tensors = stored_tensors(self._model)
+    def folded(self, copy: nn.Module | None = None) -> dict[str, Tensor]:
+        """Return the gated tensors by name, multiplied by their gates; changes nothing.
+
+        copy: a copy of the model with its gates, whose tensors and gates to take instead.
+        """
+        tensors = stored_tensors(self._model if copy is None else copy)
         scaled: dict[str, Tensor] = {}
-        for (name, axis), factors in self.factors().items():
+        for (name, axis), factors in self.factors(copy).items():
             tensor = scaled.get(name, tensors[name].data)
             shape = [1] * tensor.dim()
             shape[axis] = -1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shrinknets_core.bypassing import Bypass, make_branches
+from shrinknets_core.copies import Copies
 from shrinknets_core.cutting import ModelCut, find_remainder
 from shrinknets_core.discovery import Discovery, draw_part
 from shrinknets_core.errors import OptionError
@@ -61,6 +62,7 @@ class Shrinker(Stepping):
         self.refused: dict[str, str] = {}
         self.failures: list[str] = []
         self.groups: list[Group] = []
+        self._copies = Copies()
         tensors = stored_tensors(model)
         names = set(first_names(tensors).values())
         self._tensors = {name: tensor for name, tensor in tensors.items() if name in names}
@@ -157,8 +159,24 @@ class Shrinker(Stepping):
         for name, size in self._remove_branches(holders).items():
             report[name] += size
         if any(report.values()):
+            self._copies.renew(self.model)
             self._after_collection()
         return Collected(removed=report)
+
+    def follow(self, copy: nn.Module) -> None:
+        """Let a copy of the model, such as a running average of its weights, lose what it loses.
+
+        Collections cut its tensors too, in place, and `finish` folds its own gates into them. It is
+        held weakly.
+
+        Args:
+            copy: made of the model as it is now, with its gates: `copy.deepcopy(model)`, or
+                `AveragedModel(model).module`.
+
+        Raises:
+            OptionError: its tensors have other names or shapes.
+        """
+        self._copies.add(self.model, copy)
 
     def _remove_branches(self, holders: Sequence[torch.optim.Optimizer]) -> dict[str, int]:
         """Leave dead branches out; returns what went, by the name of the group."""
@@ -200,6 +218,7 @@ class Shrinker(Stepping):
                 by_identity[id(tensor)] = own
         for holder in holders:
             plan_optimizer(cut.operation, holder, by_identity)
+        self._copies.plan(cut.operation, self.model, by_identity)
         places = [(group, group.slots, group.gated) for group in self.groups]
         cut.apply()
         for group in self.groups:
@@ -265,7 +284,9 @@ class Shrinker(Stepping):
         """Collect, fold the gates into the weights, and leave a plain module."""
         if self.groups:
             self.collect()
+            self._copies.fold(self._gating)
             self._gating.fold()
+            self._copies.renew(self.model)
             self.groups = []
         self._stop()
         return self.model
