@@ -420,3 +420,31 @@ def test_sizes_that_become_equal_by_chance_change_nothing() -> None:
     before = model(x)
     assert shrinker.collect().total > 0
     torch.testing.assert_close(model(x), before, rtol=1e-10, atol=1e-10)
+
+
+class InPlace(nn.Module):
+    """Changes its sum in place, as residual networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 9), nn.Linear(9, 6)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.second(torch.sigmoid(self.first(x))) + x)
+
+
+def test_what_changes_a_sum_in_place_does_not_change_the_term_that_is_left() -> None:
+    gradients = []
+    for collects in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), InPlace(), nn.Linear(6, 2)).double()
+        x = torch.randn(5, 4, dtype=torch.float64)
+        shrinker = Shrinker(model, x)
+        next(group for group in shrinker.groups if group.bypass).kill([0])
+        if collects:
+            assert shrinker.collect().removed["2 (branch)"] == 1
+        model(x).square().sum().backward()
+        assert model[0].weight.grad is not None
+        gradients.append(model[0].weight.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-10, atol=1e-10)
