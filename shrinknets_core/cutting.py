@@ -38,11 +38,24 @@ class Remainder:
         return {name[:-2]: cut[0] for name, cut in self.vectors.items() if name.endswith("##")}
 
 
-def find_remainder(groups: Sequence[Group], removed: Mapping[int, Tensor]) -> Remainder:
-    """Work out what stays.
+def spare(groups: Sequence[Group], removed: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """Keep so many features that no axis is left without an entry, as layers need one.
 
-    removed: for each group, by identity, which of its features go, (size,) bool.
+    A group that keeps a feature may still lose all that one layer makes of it.
+
+    removed: for each group, by identity, which of its features are to go, (size,) bool.
     """
+    removed = {identity: lost.clone() for identity, lost in removed.items()}
+    while empty := {key for key, gone in _gone(groups, removed).items() if bool(gone.all())}:
+        for group in groups:
+            for slot in group.slots:
+                if (slot.tensor, slot.axis) in empty and int(slot.index[-1]) >= 0:
+                    removed[id(group)][slot.index[-1]] = False
+    return removed
+
+
+def _gone(groups: Sequence[Group], removed: Mapping[int, Tensor]) -> dict[tuple[str, int], Tensor]:
+    """Return for each axis that loses something which entries go, (size of the axis,) bool."""
     gone: dict[tuple[str, int], Tensor] = {}
     for group in groups:
         lost = removed[id(group)]
@@ -52,9 +65,17 @@ def find_remainder(groups: Sequence[Group], removed: Mapping[int, Tensor]) -> Re
             mask = lost[slot.index.clamp(min=0)] & (slot.index >= 0)
             key = (slot.tensor, slot.axis)
             gone[key] = gone[key] | mask if key in gone else mask
+    return gone
+
+
+def find_remainder(groups: Sequence[Group], removed: Mapping[int, Tensor]) -> Remainder:
+    """Work out what stays.
+
+    removed: for each group, by identity, which of its features go, (size,) bool.
+    """
     tensors: dict[str, Cuts] = {}
     vectors: dict[str, Cuts] = {}
-    for (name, axis), mask in gone.items():
+    for (name, axis), mask in _gone(groups, removed).items():
         kept = torch.nonzero(~mask).flatten()
         if name.endswith("#"):
             vectors[name] = {axis: kept}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from shrinknets_core.cutting import ModelCut, find_remainder
+from shrinknets_core.cutting import ModelCut, find_remainder, spare
 from shrinknets_core.feature_groups import Group, make_groups
 from shrinknets_core.flow.graph import FlowGraph, refreeze
 from shrinknets_core.flow.verification import Misfit, find_misfit
@@ -39,6 +39,7 @@ class Discovery:
         rewriter = Rewriter(model)
         self._take(rewriter.prepare(graph))
         seen: Counter[tuple[str, ...]] = Counter()
+        rewritten_for: set[tuple[str, ...]] = set()
         for attempt in range(MAX_ROUNDS + 1):
             self.groups = self._make_groups()
             misfit = self._try()
@@ -46,11 +47,13 @@ class Discovery:
                 if not rewriter.restore_unused(self.graph, self.groups):
                     break
                 continue
-            if not seen and (rewritten := rewriter.rewrite(self.graph)) is not self.graph:
-                self._take(rewritten)
-                continue
-            # The same misfit again: what was frozen there was not what mattered.
             place = tuple(node.name for _, node in misfit.nodes)
+            if not seen and place not in rewritten_for:
+                rewritten_for.add(place)
+                if (rewritten := rewriter.rewrite(self.graph)) is not self.graph:
+                    self._take(rewritten)
+                    continue
+            # The same misfit again: what was frozen there was not what mattered.
             widening = 3 if attempt >= MAX_ROUNDS - 1 else seen[place]
             seen[place] += 1
             self.graph = refreeze(self.graph, misfit.nodes, misfit.reason, widening=widening)
@@ -84,6 +87,7 @@ class Discovery:
 
     def _cut(self, removed: Mapping[int, Tensor]) -> Misfit | None:
         """Trace the model without some features; puts everything back."""
+        removed = spare(self.groups, removed)
         dead: set[int] = set()
         for group in self.groups:
             for feature in torch.nonzero(removed[id(group)]).flatten().tolist():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shrinknets_core.bypassing import Bypass, make_branches
 from shrinknets_core.copies import Copies
-from shrinknets_core.cutting import ModelCut, find_remainder
+from shrinknets_core.cutting import ModelCut, find_remainder, spare
 from shrinknets_core.discovery import Discovery, draw_part
 from shrinknets_core.errors import OptionError
 from shrinknets_core.explaining import explain, find_reasons
@@ -102,7 +102,7 @@ class Shrinker(Stepping):
     def _removal_changes(self, call: Call, modes: Sequence[bool], groups: Sequence[Group]) -> bool:
         """Kill and cut a part of each group; puts everything back."""
         rng = torch.Generator().manual_seed(0)
-        removed = {id(group): draw_part(group.size, rng) for group in groups}
+        removed = spare(groups, {id(group): draw_part(group.size, rng) for group in groups})
         gates = [group.filter.theta.detach().clone() for group in groups]
         for group in groups:
             group.filter.theta[removed[id(group)].to(group.filter.theta.device)] = 0
@@ -153,6 +153,7 @@ class Shrinker(Stepping):
             if group.bypass is not None or bool(lost.all()):
                 lost[int(group.filter.theta.argmax())] = False
             removed[id(group)] = round_up(lost.cpu(), self.options.round_to)
+        removed = spare(self.groups, removed)
         report = {g.name: int(removed[id(g)].sum()) for g in self.groups}
         if any(report.values()):
             self._remove(self.groups, removed, holders)
