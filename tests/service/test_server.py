@@ -153,7 +153,7 @@ def test_the_service_does_not_open_itself_to_the_network_by_accident(start: Star
 
 def test_an_unknown_command_is_answered_with_the_usage(start: Starter) -> None:
     status, errors = start("destroy").ends()
-    assert (status, errors) == (2, "Usage: python -m service [migrate]\n")
+    assert (status, errors) == (2, "Usage: python -m service [migrate | keys ...]\n")
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
