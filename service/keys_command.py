@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ from service.store.audit import Actor
 from shrinknets.wire import KEY_VARIABLE, AuditEntry, Key, Role
 
 PART = 1000
+WHOLE = ("key", "object")
+"""The columns whose cells are typed or copied somewhere else."""
 
 app = typer.Typer(
     name="keys",
@@ -93,8 +96,8 @@ def list_keys(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
         [
             (
                 *(key.id, f"{key.prefix}…", key.role.value, key.owner, key.name),
-                *(_at(key.created_at), _at(key.expires_at)),
-                *(_at(key.revoked_at), _at(key.last_used_at)),
+                *(_day(key.created_at), _day(key.expires_at)),
+                *(_day(key.revoked_at), _day(key.last_used_at)),
             )
             for key in found
         ],
@@ -172,12 +175,19 @@ def _actor() -> Actor:
     return Actor(key_id=None, owner=f"cli:{user}"[:200])
 
 
-def _at(time: Any) -> str:
-    return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+def _at(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _day(time: datetime | None) -> str:
+    return "" if time is None else f"{time.astimezone():%Y-%m-%d}"
 
 
 def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table(*titles, box=SIMPLE_HEAD)
+    for column in table.columns:
+        if column.header in WHOLE:
+            column.no_wrap, column.min_width = True, len("key-0123456789")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

@@ -1,7 +1,15 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
 from shrinknets.wire._base import Wire, WrongFieldError
-from shrinknets.wire.keys import KEY_PREFIX, KEY_VARIABLE, AuditEntry, Key, Outcome, Role
+from shrinknets.wire.keys import (
+    KEY_PREFIX,
+    KEY_VARIABLE,
+    AuditEntry,
+    Key,
+    Outcome,
+    Role,
+    can_be_key,
+)
 from shrinknets.wire.leases import (
     LEASE_HEADER,
     Attempt,
@@ -93,4 +101,5 @@ __all__ = [
     "TrialState",
     "Wire",
     "WrongFieldError",
+    "can_be_key",
 ]

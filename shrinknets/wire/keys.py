@@ -11,6 +11,11 @@ KEY_PREFIX = "sn_"
 """What every key begins with, so that people and scanners know one when they see it."""
 
 
+def can_be_key(text: str) -> bool:
+    """Whether a header can carry this as a key; HTTP libraries print what they cannot send."""
+    return text.isascii() and text.replace("_", "").replace("-", "").isalnum()
+
+
 class Role(StrEnum):
     """What the holder of a key may do."""
 
