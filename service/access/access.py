@@ -70,6 +70,12 @@ class Access:
             self.failures.count(address)
         return found
 
+    def note_failure(self, request: Request) -> None:
+        """Count what was shown in place of a key. Raises TooManyFailuresError."""
+        address = address_of(request)
+        self.failures.check(address)
+        self.failures.count(address)
+
     async def _holder(self, key: str, request: Request) -> Identity:
         if (known := self.keyring.recall(key)) is not None:
             return known

@@ -69,8 +69,11 @@ class AttemptGuard(Guard):
             await super().__call__(request, documented)
         except UnauthorizedError:
             token = request.headers.get(LEASE_HEADER)
-            store: Store = request.app.state.services.store
-            if token is None or not await run_in_threadpool(_is_known, store, token):
+            if token is None:
+                raise
+            services = request.app.state.services
+            if not await run_in_threadpool(_is_known, services.store, token):
+                services.access.note_failure(request)
                 raise
 
 

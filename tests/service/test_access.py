@@ -233,6 +233,10 @@ def test_a_trial_needs_no_key_but_its_token(guarded: TestClient, made: Keys) -> 
     problem(worker.renew(), 401)
     headers = {LEASE_HEADER: attempt["token"]}
     problem(guarded.get("/api/v1/jobs", headers=headers), 401)
+    guesses = [worker.report({**attempt, "token": f"guess {n}"}) for n in range(12)]
+    assert guesses[-1].status_code == 429
+    # Who holds a token is not kept out by who guesses one.
+    problem(worker.report(attempt, record(2)), 409)
 
 
 def test_who_did_what_is_kept_in_the_trail(guarded: TestClient, made: Keys) -> None:
