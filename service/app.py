@@ -6,9 +6,10 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
 
 from service import api, dashboard, problems
+from service.access import Access, HostCheck, SecurityHeaders
 from service.artifacts import Artifacts
 from service.bell import Bell
 from service.housekeeping import housekeeping
@@ -25,15 +26,17 @@ DESCRIPTION = (
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI app. Its start raises ServiceError where the database is not fit."""
     bell = Bell()
+    store = Store(settings.database_url, on_events=bell.ring)
     services = Services(
         settings=settings,
-        store=Store(settings.database_url, on_events=bell.ring),
+        store=store,
         artifacts=Artifacts(settings.artifacts_url),
         bell=bell,
+        access=Access(store, settings),
     )
-    # The page at /docs would otherwise fetch its scripts from outside, as /redoc still does.
-    app = FastAPIOffline(
-        redoc_url=None,
+    app = _App(
+        # Made by the dashboard, behind its guard and without anything from outside.
+        openapi_url=None,
         title="ShrinkNets",
         description=DESCRIPTION,
         version=version("shrinknets"),
@@ -41,10 +44,17 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = services
     app.add_middleware(BodyLimits)
+    app.add_middleware(HostCheck, settings=settings)
     problems.install(app)
     app.include_router(api.router)
     app.include_router(dashboard.router, include_in_schema=False)
     return app
+
+
+class _App(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around the middleware that answers our own bugs, which is the outermost otherwise.
+        return SecurityHeaders(super().build_middleware_stack())
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The tree of errors that the service raises; `problems` alone turns them into HTTP answers."""
 
+import math
 from typing import Any
 
 from shrinknets.wire import FieldError
@@ -68,6 +69,25 @@ class InvalidInputError(ServiceError):
 
 class UnavailableError(ServiceError):
     """The database or the artifact store fails; the same request may succeed in a moment."""
+
+
+class UnauthorizedError(ServiceError):
+    """Nobody may do this without showing who they are."""
+
+
+class ForbiddenError(ServiceError):
+    """The role of the key does not allow this, or the request comes from a foreign page."""
+
+
+class TooManyFailuresError(ServiceError):
+    """An address showed wrong keys too often."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        self.retry_seconds = math.ceil(retry_seconds)
+        super().__init__(
+            "Too many wrong keys came from this address: try again in "
+            f"{self.retry_seconds} s, with the right one."
+        )
 
 
 class ArtifactDamagedError(ServiceError):

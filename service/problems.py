@@ -14,10 +14,13 @@ from starlette.exceptions import HTTPException
 from service.errors import (
     ArtifactDamagedError,
     ConflictError,
+    ForbiddenError,
     InvalidInputError,
     LeaseLostError,
     NotFoundError,
     ServiceError,
+    TooManyFailuresError,
+    UnauthorizedError,
     UnavailableError,
 )
 from service.fields import field_errors, shortened
@@ -30,6 +33,9 @@ _logger = logging.getLogger(__name__)
 
 # The first that fits counts, so the special ones stand before the general ones.
 _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
+    (UnauthorizedError, HTTPStatus.UNAUTHORIZED, "unauthorized"),
+    (ForbiddenError, HTTPStatus.FORBIDDEN, "forbidden"),
+    (TooManyFailuresError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-failures"),
     (NotFoundError, HTTPStatus.NOT_FOUND, "not-found"),
     (LeaseLostError, HTTPStatus.CONFLICT, "lease-lost"),
     (ConflictError, HTTPStatus.CONFLICT, "conflict"),
@@ -80,6 +86,16 @@ def too_large() -> JSONResponse:
     )
 
 
+def wrong_host(host: str) -> JSONResponse:
+    """The answer to a request for a name that is not this service's."""
+    return problem(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "wrong-host",
+        f"This service does not answer to the name {shortened(host)}; its operator can add names "
+        "to SHRINKNETS_ALLOWED_HOSTS.",
+    )
+
+
 async def _service_error(_: Request, error: ServiceError) -> JSONResponse:
     status, kind = next((s, k) for cls, s, k in _STATUS if isinstance(error, cls))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -89,8 +105,20 @@ async def _service_error(_: Request, error: ServiceError) -> JSONResponse:
         kind,
         str(error),
         errors=[error.error] if isinstance(error, InvalidInputError) else None,
-        headers={"Retry-After": str(RETRY_SECONDS)} if kind == "unavailable" else None,
+        headers=_headers(error),
     )
+
+
+def _headers(error: ServiceError) -> dict[str, str] | None:
+    match error:
+        case UnauthorizedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case TooManyFailuresError():
+            return {"Retry-After": str(error.retry_seconds)}
+        case UnavailableError():
+            return {"Retry-After": str(RETRY_SECONDS)}
+        case _:
+            return None
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -8,7 +8,8 @@ import uvicorn
 from service.app import create_app, prepare_database
 from service.bell import Bell
 from service.errors import PortTakenError
-from service.settings import Settings
+from service.settings import Settings, is_loopback, unguarded_host
+from service.store import Store, keys
 
 GRACE_SECONDS = 5
 """How long requests may go on after the order to stop."""
@@ -17,8 +18,10 @@ GRACE_SECONDS = 5
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; says on standard output where, once it answers.
 
-    Raises PortTakenError, SchemaError, UnavailableError.
+    Raises PortTakenError, SchemaError, UnavailableError, and SettingsError where it would be open
+    to strangers.
     """
+    _keep_strangers_outside(settings)
     with _listen(settings.host, settings.port) as listener:
         # The app would do so too, but uvicorn answers its errors with a traceback.
         prepare_database(settings)
@@ -27,10 +30,20 @@ def serve(settings: Settings) -> None:
             app,
             log_level="warning",
             access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         bell = app.state.services.bell
         _Server(config, bell, _url(settings.host, listener)).run(sockets=[listener])
+
+
+def _keep_strangers_outside(settings: Settings) -> None:
+    if is_loopback(settings.host) or settings.trust_network:
+        return
+    prepare_database(settings)
+    with Store(settings.database_url) as store, store.reading() as tx:
+        if not keys.has_valid_keys(tx):
+            raise unguarded_host(settings.host)
 
 
 class _Server(uvicorn.Server):

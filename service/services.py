@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
 from service.settings import Settings
@@ -16,3 +17,4 @@ class Services:
     store: Store
     artifacts: Artifacts
     bell: Bell
+    access: Access

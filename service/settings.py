@@ -4,14 +4,15 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
 from service.fields import field_errors
 from shrinknets.wire import FieldError
 
 PREFIX = "SHRINKNETS_"
+MIN_WORKER_KEY = 32
 SCHEMES = ("sqlite", "postgresql")
 
 
@@ -37,7 +38,12 @@ class Settings(BaseSettings):
     )
     """Where weights are stored: any URL that fsspec understands."""
     trust_network: bool = False
-    """Listen beyond this machine although everybody who reaches the port may do everything."""
+    """Listen beyond this machine although there is no API key, so that everybody who reaches the
+    port may do everything; keys that there are, are asked for all the same."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names besides this machine's own under which browsers and clients reach the service."""
+    worker_key: SecretStr | None = None
+    """A key of role worker that holds as long as this process."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0 takes any free port."""
@@ -65,21 +71,35 @@ class Settings(BaseSettings):
             raise ValueError("a URL such as file:///srv/artifacts, or s3://bucket/folder")
         return url
 
-    @field_validator("host")
+    @field_validator("allowed_hosts", mode="before")
     @classmethod
-    def _strangers_stay_outside(cls, host: str, info: ValidationInfo) -> str:
-        # Where trust_network itself is wrong, that is the error to tell.
-        if not info.data.get("trust_network", True) and not is_loopback(host):
-            raise ValueError(
-                "a loopback address such as 127.0.0.1, because there are no API keys; set "
-                f"{PREFIX}TRUST_NETWORK=true if all who can reach the port may do everything"
-            )
-        return host
+    def _names_between_commas(cls, names: object) -> object:
+        if not isinstance(names, str):
+            return names
+        return [name.strip() for name in names.split(",") if name.strip()]
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_alone(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" in name or name.count(":") == 1 for name in names):
+            raise ValueError("names without scheme and port, with commas between: a.example,b")
+        return names
+
+    @field_validator("worker_key")
+    @classmethod
+    def _a_long_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < MIN_WORKER_KEY:
+            raise ValueError(f"a random text of at least {MIN_WORKER_KEY} characters")
+        return key
 
     @property
     def is_embedded(self) -> bool:
         """Whether the database is the SQLite file that the service keeps itself."""
         return self.database_url.startswith("sqlite")
+
+
+# A database URL holds a password.
+_SECRETS = {"database_url": "another URL", "worker_key": "another text"}
 
 
 def is_loopback(host: str) -> bool:
@@ -90,6 +110,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def unguarded_host(host: str) -> SettingsError:
+    """Why the service does not listen to others."""
+    return SettingsError(
+        [
+            FieldError(
+                field=f"{PREFIX}HOST",
+                given=repr(host),
+                allowed="a loopback address such as 127.0.0.1, because there is no API key that "
+                "is neither revoked nor expired: make one with `shrinknets keys create --role "
+                f"admin --owner NAME`; or set {PREFIX}TRUST_NETWORK=true if all who can reach the "
+                "port may do everything",
+            )
+        ]
+    )
 
 
 def read_settings(**chosen: Any) -> Settings:
@@ -105,6 +141,5 @@ def _by_variable(error: ValidationError) -> list[FieldError]:
 
 
 def _as_variable(error: FieldError) -> FieldError:
-    # A database URL holds a password: only what stands before it is shown.
-    given = "another URL" if error.field == "database_url" else error.given
+    given = _SECRETS.get(error.field, error.given)
     return error.model_copy(update={"field": f"{PREFIX}{error.field.upper()}", "given": given})

@@ -20,6 +20,7 @@ class Client:
 
     Args:
         url: the service's address; by default the variable SHRINKNETS_URL, or this machine.
+        api_key: the key to show; by default the variable SHRINKNETS_API_KEY, or none.
         timeout_seconds: for one request.
         transport: replaces the network in tests.
     """
@@ -28,11 +29,18 @@ class Client:
         self,
         url: str | None = None,
         *,
+        api_key: str | None = None,
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         address = url or os.environ.get("SHRINKNETS_URL") or DEFAULT_URL
-        self._transport = Transport(address, timeout_seconds=timeout_seconds, transport=transport)
+        self._transport = Transport(
+            address,
+            # An empty variable is how one unsets it in many places.
+            api_key=api_key if api_key is not None else os.environ.get(wire.KEY_VARIABLE) or None,
+            timeout_seconds=timeout_seconds,
+            transport=transport,
+        )
 
     @property
     def url(self) -> str:
@@ -108,6 +116,9 @@ class Client:
         """Return the network of this id; raises NotFoundError."""
         info = self._transport.get(f"/networks/{network_id}", wire.Network)
         return Network(self._transport, info)
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
 
     def close(self) -> None:
         """Close the connections."""

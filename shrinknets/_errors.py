@@ -1,6 +1,6 @@
 """The errors of the client, as one tree."""
 
-from shrinknets.wire import FieldError, Problem
+from shrinknets.wire import KEY_PREFIX, KEY_VARIABLE, FieldError, Problem
 
 
 class ShrinkNetsError(Exception):
@@ -13,6 +13,16 @@ class InvalidUrlError(ShrinkNetsError, ValueError):
     def __init__(self, url: str) -> None:
         self.url = url
         super().__init__(f"{url!r} is no address of a service: write it as http://host:port")
+
+
+class InvalidKeyError(ShrinkNetsError, ValueError):
+    """This is no API key; it is not told, since it may be most of one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the API key must be one word of letters, digits and `_`, as `shrinknets keys create` "
+            f"prints it ({KEY_PREFIX}…): look at {KEY_VARIABLE}, or at api_key=…"
+        )
 
 
 class ServiceUnreachableError(ShrinkNetsError):
@@ -49,6 +59,26 @@ class InvalidInputError(ServiceError):
 
 class NotFoundError(ServiceError):
     """There is no such job, trial or network (404)."""
+
+
+class NotAuthenticatedError(ServiceError):
+    """The service wants an API key, or another one (401)."""
+
+    def __init__(self, problem: Problem, *, url: str, has_key: bool) -> None:
+        super().__init__(problem)
+        if has_key:
+            what = "does not accept this API key: it is unknown there, revoked or expired. Set"
+        else:
+            what = "wants an API key: set"
+        message = (
+            f"the service at {url} {what} {KEY_VARIABLE}, or pass api_key=…; its operator makes "
+            "one with `shrinknets keys create`"
+        )
+        self.args = (message,)
+
+
+class NotAllowedError(ServiceError):
+    """The role of the API key does not allow this (403)."""
 
 
 class ConflictError(ServiceError):

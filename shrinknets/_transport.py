@@ -10,18 +10,22 @@ from pydantic import BaseModel, ValidationError
 from shrinknets._errors import (
     ConflictError,
     InvalidInputError,
+    InvalidKeyError,
     InvalidUrlError,
+    NotAllowedError,
+    NotAuthenticatedError,
     NotFoundError,
     ServiceError,
     ServiceUnreachableError,
 )
-from shrinknets.wire import Page, Problem
+from shrinknets.wire import Page, Problem, can_be_key
 
 PAGE_LIMIT = 500
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _ERRORS: dict[int, type[ServiceError]] = {
+    403: NotAllowedError,
     404: NotFoundError,
     409: ConflictError,
     422: InvalidInputError,
@@ -34,18 +38,28 @@ class Transport:
     Args:
         url: the service's address, such as http://127.0.0.1:8000.
         timeout_seconds: for one request.
+        api_key: shown with every request, if there is one.
         transport: replaces the network in tests.
     """
 
     def __init__(
-        self, url: str, *, timeout_seconds: float, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        api_key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise InvalidUrlError(url)
         self.url = url.rstrip("/")
+        self._has_key = api_key is not None
         try:
             self._http = httpx.Client(
-                base_url=f"{self.url}/api/v1", timeout=timeout_seconds, transport=transport
+                base_url=f"{self.url}/api/v1",
+                headers={} if api_key is None else {"Authorization": f"Bearer {_checked(api_key)}"},
+                timeout=timeout_seconds,
+                transport=transport,
             )
         except httpx.InvalidURL as error:
             raise InvalidUrlError(url) from error
@@ -87,8 +101,18 @@ class Transport:
             raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
         if response.is_error:
             problem = _problem(response)
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
             raise _ERRORS.get(response.status_code, ServiceError)(problem)
         return response
+
+
+def _checked(api_key: str) -> str:
+    """The key; raises InvalidKeyError for what the errors of HTTP libraries would print."""
+    key = api_key.strip()
+    if not can_be_key(key):
+        raise InvalidKeyError
+    return key
 
 
 def _as_json(body: object) -> bytes:

@@ -3,12 +3,15 @@
 import logging
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from httpx import URL, InvalidURL
 
+from shrinknets.wire import KEY_VARIABLE, can_be_key
+from worker.errors import InvalidKeyError, NotAllowedError
 from worker.loop import run_worker
 from worker.settings import WorkerSettings
 
@@ -48,7 +51,23 @@ def worker(
     """Claim jobs and run their trials until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    run_worker(WorkerSettings(url=url, name=name, slots=slots, once=once, folder=folder))
+    try:
+        run_worker(
+            WorkerSettings(
+                url=url, name=name, api_key=_take_key(), slots=slots, once=once, folder=folder
+            )
+        )
+    except (InvalidKeyError, NotAllowedError) as error:
+        sys.stderr.write(f"worker: {error}\n")
+        raise typer.Exit(1) from None
+
+
+def _take_key() -> str | None:
+    """The key, which trials then don't inherit: theirs is the token of their attempt."""
+    key = os.environ.pop(KEY_VARIABLE, "").strip()
+    if key and not can_be_key(key):
+        raise InvalidKeyError
+    return key or None
 
 
 if __name__ == "__main__":

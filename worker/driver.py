@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialState
 from worker.attempts import Attempts
 from worker.engines import Engine, stop_all, wait_until_gone
-from worker.errors import LeaseLostError, ServiceUnreachableError
+from worker.errors import LeaseLostError, NotAllowedError, ServiceUnreachableError
 from worker.search import JobSearch
 from worker.service_client import JobLease
 from worker.settings import WorkerSettings
@@ -41,12 +41,13 @@ class Driver:
     def run(self) -> JobEnd:
         """Work until the job is done or must be given back; leaves no trial process behind.
 
-        Raises LeaseLostError when somebody else has the job, ServiceUnreachableError when the
-        worker is stopped while the service is away.
+        Raises LeaseLostError when somebody else has the job, NotAllowedError when the worker's key
+        is no longer valid, ServiceUnreachableError when the worker is stopped while the service
+        is away.
         """
         try:
             return self._drive()
-        except (LeaseLostError, ServiceUnreachableError):
+        except (LeaseLostError, NotAllowedError, ServiceUnreachableError):
             raise
         except Exception:  # noqa: BLE001  (our own bug must fail one job, not each worker in turn)
             _log.exception("job %s", self._job.id)

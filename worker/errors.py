@@ -1,5 +1,7 @@
 """What can go wrong for a worker, as one tree."""
 
+from shrinknets.wire import KEY_VARIABLE
+
 
 class WorkerError(Exception):
     """Anything that the worker itself raises."""
@@ -35,6 +37,20 @@ class RefusedError(ServiceError):
         self.request = request
         self.status = status
         self.detail = detail
+
+
+class NotAllowedError(RefusedError):
+    """The service wants a key, another one, or one of another role (401 or 403)."""
+
+
+class InvalidKeyError(WorkerError):
+    """The key that the worker was given cannot be one; it is not told."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{KEY_VARIABLE} holds no API key: it must be one word, as `shrinknets keys create` "
+            "prints it"
+        )
 
 
 class UnexpectedAnswerError(ServiceError):

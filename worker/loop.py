@@ -15,7 +15,7 @@ from types import FrameType
 from shrinknets.wire import Claim
 from worker.driver import Driver
 from worker.engines import Engine, LocalEngine
-from worker.errors import LeaseLostError, ServiceError, ServiceUnreachableError
+from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
 from worker.service_client import JobLease, Patience, ServiceClient
 from worker.settings import WorkerSettings
 
@@ -23,14 +23,17 @@ _log = logging.getLogger(__name__)
 
 
 def run_worker(settings: WorkerSettings) -> None:
-    """Work until SIGTERM or SIGINT, or for one job; must run in the main thread."""
+    """Work until SIGTERM or SIGINT, or for one job; must run in the main thread.
+
+    Raises NotAllowedError where the service wants a key, or another one.
+    """
     stopping = threading.Event()
     patience = Patience(stopping=stopping)
     threads = max(1, _num_cores() // settings.slots)
     with (
         _stop_signals(stopping),
         _work_folder(settings) as folder,
-        ServiceClient(settings.url, patience=patience) as client,
+        ServiceClient(settings.url, patience=patience, api_key=settings.api_key) as client,
         contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
     ):
         _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
@@ -46,6 +49,9 @@ def _claim_and_drive(
             claim = client.claim(settings.name)
         except ServiceUnreachableError:
             continue
+        except NotAllowedError:
+            # Asking again would not help, and many wrong keys from one address are refused.
+            raise
         except ServiceError as error:
             _log.error("%s", error)
             claim = None

@@ -31,6 +31,7 @@ from shrinknets.wire import (
 )
 from worker.errors import (
     LeaseLostError,
+    NotAllowedError,
     RefusedError,
     ServiceUnreachableError,
     UnexpectedAnswerError,
@@ -39,6 +40,7 @@ from worker.errors import (
 Model = TypeVar("Model", bound=BaseModel)
 
 _AWAY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes(504)})
+_NOT_ALLOWED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _PUBLIC = "/api/v1"
 _WORKER = "/api/v1/worker"
 _log = logging.getLogger(__name__)
@@ -79,14 +81,23 @@ class ServiceClient:
     """One keep-alive connection pool to the service; safe to share among threads.
 
     Every call raises ServiceUnreachableError when patience ends, LeaseLostError on 409,
-    RefusedError on any other refusal, and UnexpectedAnswerError when it cannot read the answer.
+    NotAllowedError on 401 and 403, RefusedError on any other refusal, and UnexpectedAnswerError
+    when it cannot read the answer.
     """
 
-    def __init__(self, url: str, *, patience: Patience, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: Patience,
+        api_key: str | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> None:
         self.url = url
         self._patience = patience
         self._http = httpx.Client(
             base_url=url,
+            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
             timeout=timeout_seconds,
             # Without TLS no certificates are needed, and loading them takes 20 to 50 ms.
             verify=url.startswith("https://"),
@@ -162,7 +173,8 @@ class ServiceClient:
         if answer.status_code == httpx.codes.CONFLICT:
             raise LeaseLostError(request=f"{method} {path}", detail=_detail(answer))
         if not answer.is_success:
-            raise RefusedError(
+            refusal = NotAllowedError if answer.status_code in _NOT_ALLOWED else RefusedError
+            raise refusal(
                 request=f"{method} {path}", status=answer.status_code, detail=_detail(answer)
             )
         return answer

@@ -1,6 +1,6 @@
 """All that steers a worker, read once and passed down."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -12,6 +12,8 @@ class WorkerSettings:
     """Where the service answers, such as http://127.0.0.1:8000."""
     name: str
     """For people: shown beside the jobs that the worker holds."""
+    api_key: str | None = field(default=None, repr=False)
+    """Shown to the service, if there is one; trials have their attempt's token instead."""
     slots: int = 2
     """Trials that run at once; the cores are shared out among them."""
     once: bool = False

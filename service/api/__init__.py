@@ -2,14 +2,29 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
-from service.api import attempts, claims, events, health, jobs, networks, trials, uploads
+from service.access import AttemptGuard, Guard, Permission
+from service.api import attempts, audit, claims, events, health, jobs, networks, trials, uploads
 from shrinknets.wire import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
+_REFUSED: Responses = {
+    401: {
+        "model": Problem,
+        "description": "No valid API key was shown.",
+        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    },
+    403: {"model": Problem, "description": "The role of the key does not allow this."},
+    429: {
+        "model": Problem,
+        "description": "Too many wrong keys came from this address.",
+        "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+    },
+}
 _PROBLEMS: Responses = {
+    **_REFUSED,
     404: {"model": Problem, "description": "There is nothing with this id."},
     422: {"model": Problem, "description": "The input is wrong; `errors` names each field."},
     503: {"model": Problem, "description": "The database does not answer at the moment."},
@@ -18,17 +33,39 @@ _LEASE_LOST: Responses = {
     409: {"model": Problem, "description": "The token does not hold the lease."}
 }
 
-public = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+public = APIRouter(
+    prefix="/api/v1",
+    responses=_PROBLEMS,
+    dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.SUBMIT))],
+)
 for part in (jobs, trials, networks, events):
     public.include_router(part.router)
 
-worker = APIRouter(prefix="/api/v1/worker", responses=_PROBLEMS | _LEASE_LOST)
-for part in (claims, attempts, uploads):
-    worker.include_router(part.router)
+admin = APIRouter(
+    prefix="/api/v1",
+    responses=_PROBLEMS,
+    dependencies=[Depends(Guard(reading=Permission.ADMINISTER, writing=Permission.ADMINISTER))],
+)
+admin.include_router(audit.router)
+
+worker = APIRouter(
+    prefix="/api/v1/worker",
+    responses=_PROBLEMS | _LEASE_LOST,
+    dependencies=[Depends(Guard(reading=Permission.WORK, writing=Permission.WORK))],
+)
+worker.include_router(claims.router)
+
+trial = APIRouter(
+    prefix="/api/v1/worker",
+    responses=_PROBLEMS | _LEASE_LOST,
+    dependencies=[Depends(AttemptGuard(reading=Permission.WORK, writing=Permission.WORK))],
+)
+for part in (attempts, uploads):
+    trial.include_router(part.router)
 
 router = APIRouter()
 router.include_router(health.router)
-router.include_router(public)
-router.include_router(worker)
+for guarded in (public, admin, worker, trial):
+    router.include_router(guarded)
 
 __all__ = ["router"]

@@ -1,24 +1,12 @@
-"""Trials' processes start, report epochs and end."""
-
-from http import HTTPStatus
+"""Trials' processes ask what to do, report epochs and end; their token alone lets them in."""
 
 from fastapi import APIRouter
 
-from service.api.dependencies import AttemptId, ServicesOf, StoreOf, Token, TrialId
+from service.api.dependencies import AttemptId, ServicesOf, StoreOf, Token
 from service.store import attempts
-from shrinknets.wire import Attempt, AttemptEnd, RecordBatch, Renewal, Trial, TrialAssignment
+from shrinknets.wire import AttemptEnd, RecordBatch, Renewal, Trial, TrialAssignment
 
 router = APIRouter(tags=["worker"])
-
-
-@router.post(
-    "/trials/{trial_id}/attempts", status_code=HTTPStatus.CREATED, summary="Start an attempt"
-)
-def start(trial_id: TrialId, token: Token, services: ServicesOf) -> Attempt:
-    """Begin a waiting trial anew; asks for the token of the job's lease."""
-    seconds = services.settings.attempt_lease_seconds
-    with services.store.writing() as tx:
-        return attempts.start_attempt(tx, trial_id, token, lease_seconds=seconds)
 
 
 @router.get("/attempts/{attempt_id}", summary="Read what to do")

@@ -1,12 +1,12 @@
-"""Workers claim jobs, renew their lease, announce trials and give jobs back."""
+"""Workers claim jobs, renew their lease, announce and start trials, and give jobs back."""
 
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import JobId, ServicesOf, StoreOf, Token
-from service.store import leases, trials
-from shrinknets.wire import Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
+from service.api.dependencies import JobId, ServicesOf, StoreOf, Token, TrialId
+from service.store import attempts, leases, trials
+from shrinknets.wire import Attempt, Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
 
 router = APIRouter(tags=["worker"])
 
@@ -55,3 +55,13 @@ def announce(
         if not is_new:
             response.status_code = HTTPStatus.OK
         return trial
+
+
+@router.post(
+    "/trials/{trial_id}/attempts", status_code=HTTPStatus.CREATED, summary="Start an attempt"
+)
+def start_attempt(trial_id: TrialId, token: Token, services: ServicesOf) -> Attempt:
+    """Begin a waiting trial anew; asks for the token of the job's lease."""
+    seconds = services.settings.attempt_lease_seconds
+    with services.store.writing() as tx:
+        return attempts.start_attempt(tx, trial_id, token, lease_seconds=seconds)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
+from service.access import Caller, Identity
 from service.api.dependencies import MAX_KEY, JobId, ServicesOf
 from service.services import Services
 from service.store import events, jobs
@@ -52,27 +53,33 @@ ExistingJob = Annotated[str, Depends(_existing_job)]
 
 
 @router.get("/events", summary="Follow all jobs", responses=_STREAM)
-async def follow_all(start: Start, services: ServicesOf) -> StreamingResponse:
+async def follow_all(start: Start, services: ServicesOf, caller: Caller) -> StreamingResponse:
     """Every event after the given one, then those that happen, for as long as one listens."""
-    return _respond(services, start, job_id=None)
+    return _respond(services, caller, start, job_id=None)
 
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", responses=_STREAM)
-async def follow_job(job_id: ExistingJob, start: Start, services: ServicesOf) -> StreamingResponse:
+async def follow_job(
+    job_id: ExistingJob, start: Start, services: ServicesOf, caller: Caller
+) -> StreamingResponse:
     """Every event of a job after the given one, then those that happen."""
-    return _respond(services, start, job_id=job_id)
+    return _respond(services, caller, start, job_id=job_id)
 
 
-def _respond(services: Services, start: int, *, job_id: str | None) -> StreamingResponse:
+def _respond(
+    services: Services, caller: Identity, start: int, *, job_id: str | None
+) -> StreamingResponse:
     # Not FastAPI's own event streams: they log a traceback for each reader that leaves.
     return StreamingResponse(
-        _follow(services, start, job_id=job_id),
+        _follow(services, caller, start, job_id=job_id),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _follow(services: Services, start: int, *, job_id: str | None) -> AsyncIterator[bytes]:
+async def _follow(
+    services: Services, caller: Identity, start: int, *, job_id: str | None
+) -> AsyncIterator[bytes]:
     last = start
     # Said at once, so that a reader knows that it is connected.
     yield KEEPALIVE_COMMENT
@@ -80,6 +87,9 @@ async def _follow(services: Services, start: int, *, job_id: str | None) -> Asyn
         # Looked at before reading, so that no ring between reading and waiting is missed.
         rings = services.bell.rings
         news = await asyncio.to_thread(_read, services, last, job_id)
+        # Looked at after reading: nothing is told to whose key was revoked meanwhile.
+        if not await services.access.is_still(caller):
+            return
         for event in news:
             last = event.id
             yield format_sse_event(id=str(event.id), data_str=event.model_dump_json())

@@ -4,18 +4,21 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
+from service.access import Caller, actor_of
 from service.api.dependencies import JobId, Part, StoreOf
-from service.store import jobs, networks, trials
+from service.store import audit, jobs, networks, trials
 from shrinknets.wire import Job, JobSpec, Network, Page, Problem, Trial
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
 @router.post("", status_code=HTTPStatus.CREATED, summary="Submit a job")
-def submit(spec: JobSpec, store: StoreOf) -> Job:
+def submit(spec: JobSpec, store: StoreOf, caller: Caller) -> Job:
     """Put a job at the end of the queue; a worker will claim it."""
     with store.writing() as tx:
-        return jobs.create_job(tx, spec)
+        job = jobs.create_job(tx, spec)
+        audit.note(tx, actor_of(caller), "job.submit", job.id)
+        return job
 
 
 @router.get("", summary="List jobs")
@@ -38,13 +41,15 @@ def read_job(job_id: JobId, store: StoreOf) -> Job:
     summary="Cancel a job",
     responses={409: {"model": Problem, "description": "The job has ended otherwise."}},
 )
-def cancel(job_id: JobId, store: StoreOf) -> Job:
+def cancel(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
     """Cancel at once what nobody works on, ask the worker of a running job to stop.
 
     Cancelling a cancelled job changes nothing.
     """
     with store.writing() as tx:
-        return jobs.cancel_job(tx, job_id)
+        job = jobs.cancel_job(tx, job_id)
+        audit.note(tx, actor_of(caller), "job.cancel", job.id)
+        return job
 
 
 @router.get("/{job_id}/trials", summary="List a job's trials")

@@ -18,6 +18,7 @@ FOREVER = "public, max-age=31536000, immutable"
 
 _FOLDER = Path(__file__).parent / "static"
 _PLOTLY = "plotly.min.js"
+_SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 router = APIRouter()
 
@@ -30,7 +31,17 @@ def asset_paths() -> dict[str, Path]:
     # One version for the whole folder: scripts import each other by relative addresses.
     folder = _version(sorted(_FOLDER.iterdir()))
     own = {f"{folder}/{path.name}": path for path in _FOLDER.iterdir()}
-    return {**own, f"plotly-{plotly.version}/{_PLOTLY}": script}
+    return {**own, f"plotly-{plotly.version}/{_PLOTLY}": script, **_swagger()}
+
+
+def _swagger() -> dict[str, Path]:
+    package = distribution("fastapi-offline")
+    return {
+        f"swagger-{package.version}/{name}": Path(
+            str(package.locate_file(f"fastapi_offline/static/{name}"))
+        )
+        for name in _SWAGGER
+    }
 
 
 def asset_url(name: str) -> str:

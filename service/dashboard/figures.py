@@ -42,4 +42,4 @@ def units_json(job_id: JobId, store: StoreOf) -> JSONResponse:
 
 
 def _respond(figure: Figure) -> JSONResponse:
-    return JSONResponse(figure, headers={"Cache-Control": "no-cache"})
+    return JSONResponse(figure, headers={"Cache-Control": "private, no-cache"})

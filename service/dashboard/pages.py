@@ -9,11 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
+from service.access import Caller, Permission, identity_of
 from service.api.dependencies import JobId, Part, StoreOf
 from service.dashboard.figures import SHRINKING
+from service.dashboard.login import redirect_to_login
 from service.dashboard.results import networks_of
 from service.dashboard.templating import render
-from service.errors import NotFoundError
+from service.errors import NotFoundError, UnauthorizedError
 from service.store import Slice, events, jobs, trials
 from shrinknets.frontier import frontier
 
@@ -21,8 +23,8 @@ MAX_TRIALS = 1000
 """More rows than this no one reads, and browsers slow down."""
 
 
-class _PageRoute(APIRoute):
-    """Answers with a page where there is nothing, not with a problem."""
+class PageRoute(APIRoute):
+    """Answers with a page, not with a problem, where there is nothing or a login is needed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -30,22 +32,26 @@ class _PageRoute(APIRoute):
         async def handle_or_explain(request: Request) -> Response:
             try:
                 return await handle(request)
+            except UnauthorizedError:
+                return redirect_to_login(request)
             except (NotFoundError, RequestValidationError):
-                return render("missing.html", status=HTTPStatus.NOT_FOUND)
+                caller = identity_of(request)
+                return render("missing.html", status=HTTPStatus.NOT_FOUND, caller=caller)
 
         return handle_or_explain
 
 
-router = APIRouter(route_class=_PageRoute, default_response_class=HTMLResponse)
+router = APIRouter(route_class=PageRoute, default_response_class=HTMLResponse)
 
 
 @router.get("/")
-def list_jobs(request: Request, part: Part, store: StoreOf) -> HTMLResponse:
+def list_jobs(request: Request, part: Part, store: StoreOf, caller: Caller) -> HTMLResponse:
     """All jobs, newest first, or how to submit the first one."""
     with store.reading() as tx:
         # The newest event is read in the same transaction: the stream goes on from exactly here.
         return render(
             "jobs.html",
+            caller=caller,
             page=jobs.list_jobs(tx, part),
             is_first_page=part.cursor is None,
             latest_event=events.latest_event_id(tx),
@@ -60,13 +66,15 @@ def redirect_to_list() -> RedirectResponse:
 
 
 @router.get("/jobs/{job_id}")
-def show_job(job_id: JobId, store: StoreOf) -> HTMLResponse:
+def show_job(job_id: JobId, store: StoreOf, caller: Caller) -> HTMLResponse:
     """A job with its trials, its frontier and its figures."""
     with store.reading() as tx:
         job = jobs.get_job(tx, job_id)
         return render(
             "job.html",
+            caller=caller,
             job=job,
+            may_submit=caller.may(Permission.SUBMIT),
             is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
             trials=trials.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
             frontier=frontier(networks_of(tx, job_id)),

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from service.access import Identity
 from service.dashboard import words
 from service.dashboard.assets import asset_url
 
@@ -24,8 +25,15 @@ def _environment() -> Environment:
     return environment
 
 
-def render(template: str, *, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-    """The page that a template makes of some values."""
+def render(
+    template: str,
+    *,
+    status: HTTPStatus = HTTPStatus.OK,
+    caller: Identity | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """The page that a template makes of some values, for somebody who may be logged in."""
+    values["caller"] = caller
     text = _environment().get_template(template).render(values)
     # A page shows what is now: asked for again, it is made again.
-    return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-cache"})
+    return HTMLResponse(text, status_code=status, headers={"Cache-Control": "private, no-cache"})

@@ -4,7 +4,11 @@ import hashlib
 import secrets
 from enum import StrEnum
 
+from shrinknets.wire import KEY_PREFIX
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no letter that is easily read as another
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_KEY_LENGTH = 43  # 256 random bits
 _LENGTH = 10  # 50 random bits: a million ids meet with a chance of 1 in 2,000, and are refused
 
 
@@ -15,6 +19,7 @@ class Kind(StrEnum):
     TRIAL = "trial"
     ATTEMPT = "attempt"
     NETWORK = "net"
+    KEY = "key"
 
 
 def new_id(kind: Kind) -> str:
@@ -25,6 +30,11 @@ def new_id(kind: Kind) -> str:
 def new_token() -> str:
     """A secret that shows who holds a lease."""
     return secrets.token_urlsafe(24)
+
+
+def new_key() -> str:
+    """An API key: letters and digits alone, so that a double click selects all of it."""
+    return KEY_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_KEY_LENGTH))
 
 
 def digest(token: str) -> str:

@@ -131,6 +131,12 @@ def require_attempt_token(tx: Reading, token: str) -> None:
         raise LeaseLostError("attempt", "of this upload")
 
 
+def is_attempt_token(tx: Reading, token: str) -> bool:
+    """Whether the token is that of an attempt, be it running or not."""
+    query = select(attempts.c.id).where(attempts.c.token_digest == digest(token))
+    return tx.connection.execute(query).first() is not None
+
+
 def get_attempt_row(tx: Reading, attempt_id: str) -> Row[Any]:
     """Raises NotFoundError."""
     row = tx.connection.execute(select(attempts).where(attempts.c.id == attempt_id)).one_or_none()

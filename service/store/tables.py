@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from service.store.clock import UtcTime
-from shrinknets.wire import AttemptState, JobState, Method, Phase, TrialState
+from shrinknets.wire import AttemptState, JobState, Method, Outcome, Phase, Role, TrialState
 
 metadata = MetaData(
     naming_convention={
@@ -169,5 +169,36 @@ events = Table(
     Column("kind", String(16), nullable=False),
     Column("at", UtcTime, nullable=False),
     Index(None, "job_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", _Id, nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("role", _one_of(Role, "role"), nullable=False),
+    Column("digest", _Sha256, nullable=False, unique=True),
+    Column("prefix", String(16), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Sequence, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    # No foreign key: the key of a server's own worker is in no table.
+    Column("key_id", _Id),
+    Column("owner", String(200), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("object", String(200), nullable=False),
+    Column("outcome", _one_of(Outcome, "outcome"), nullable=False),
     sqlite_autoincrement=True,
 )

@@ -27,6 +27,14 @@ for command in (
     app.command(name=command.__name__.removesuffix("_jobs"))(command)
 
 
+# Its options are those of the service's own command, which has the database.
+app.command(
+    name="keys",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(_processes.keys)
+
+
 def main() -> None:
     """Run the command line; exit status 1 for a failure, 2 for wrong input."""
     try:

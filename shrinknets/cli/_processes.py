@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Annotated
 import typer
 
 from shrinknets._errors import ShrinkNetsError
+from shrinknets.wire import KEY_VARIABLE
 
 STOP_SECONDS = 10.0
 """How long a process may take to end before it is killed."""
@@ -49,13 +51,16 @@ def serve(
     """Run the service, its dashboard and one local worker until Ctrl-C."""
     chosen = {"HOST": host, "PORT": port, "DATA_DIR": data_dir}
     settings = {f"SHRINKNETS_{k}": str(v) for k, v in chosen.items() if v is not None}
+    # Good as long as these two processes: the worker works on although keys are asked for.
+    worker_key = secrets.token_urlsafe(32)
+    settings["SHRINKNETS_WORKER_KEY"] = worker_key
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("service", [], settings, pipe=True) as service:
             url = _announced_url(service)
             if url is not None and with_worker:
                 options = ["--url", url, "--name", "local", "--slots", str(slots)]
-                _keep_worker(options, until=service)
+                _keep_worker(options, {KEY_VARIABLE: worker_key}, until=service)
             status = service.wait()
     except KeyboardInterrupt:
         return
@@ -82,14 +87,20 @@ def worker(
     raise typer.Exit(status)
 
 
+def keys(context: typer.Context) -> None:
+    """Make, list and revoke API keys, on the machine of the service; `keys --help` says how."""
+    _require("service")
+    command = [sys.executable, "-m", "service", "keys", *context.args]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
 class _running:  # noqa: N801 - reads as a verb where it is used
     """A child process that ends with the block, and with this process however it ends."""
 
     def __init__(
         self, part: str, options: list[str], settings: Mapping[str, str], *, pipe: bool = False
     ) -> None:
-        if importlib.util.find_spec(part) is None:
-            raise MissingPartError(part)
+        _require(part)
         self._process = subprocess.Popen(
             [sys.executable, "-m", part, *options],
             env={**os.environ, **settings},
@@ -112,10 +123,17 @@ class _running:  # noqa: N801 - reads as a verb where it is used
             self._process.wait()
 
 
-def _keep_worker(options: list[str], *, until: subprocess.Popen[str]) -> None:
+def _require(part: str) -> None:
+    if importlib.util.find_spec(part) is None:
+        raise MissingPartError(part)
+
+
+def _keep_worker(
+    options: list[str], settings: Mapping[str, str], *, until: subprocess.Popen[str]
+) -> None:
     """Have a worker run until the service ends; one that dies is replaced."""
     while until.poll() is None:
-        with _running("worker", options, {}) as process:
+        with _running("worker", options, settings) as process:
             while process.poll() is None and until.poll() is None:
                 time.sleep(LOOK_SECONDS)
         if until.poll() is None:

@@ -1,6 +1,15 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
 from shrinknets.wire._base import Wire, WrongFieldError
+from shrinknets.wire.keys import (
+    KEY_PREFIX,
+    KEY_VARIABLE,
+    AuditEntry,
+    Key,
+    Outcome,
+    Role,
+    can_be_key,
+)
 from shrinknets.wire.leases import (
     LEASE_HEADER,
     Attempt,
@@ -44,10 +53,13 @@ from shrinknets.wire.spec import (
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
 
 __all__ = [
+    "KEY_PREFIX",
+    "KEY_VARIABLE",
     "LEASE_HEADER",
     "Attempt",
     "AttemptEnd",
     "AttemptState",
+    "AuditEntry",
     "Claim",
     "ClaimRequest",
     "DatasetName",
@@ -60,6 +72,7 @@ __all__ = [
     "JobEnd",
     "JobSpec",
     "JobState",
+    "Key",
     "LogRange",
     "MLPBounds",
     "Method",
@@ -67,6 +80,7 @@ __all__ = [
     "Network",
     "NetworkResult",
     "Order",
+    "Outcome",
     "Page",
     "Params",
     "PathRun",
@@ -76,6 +90,7 @@ __all__ = [
     "Record",
     "RecordBatch",
     "Renewal",
+    "Role",
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
@@ -86,4 +101,5 @@ __all__ = [
     "TrialState",
     "Wire",
     "WrongFieldError",
+    "can_be_key",
 ]

@@ -85,7 +85,8 @@ def database_url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    return read_settings(data_dir=tmp_path, database_url=database_url, port=0)
+    names = ("testserver",)
+    return read_settings(data_dir=tmp_path, database_url=database_url, port=0, allowed_hosts=names)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The service as a process: how it starts, refuses to start, stops, and survives a kill."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -148,12 +150,45 @@ def test_a_wrong_setting_is_told_in_words(start: Starter) -> None:
 def test_the_service_does_not_open_itself_to_the_network_by_accident(start: Starter) -> None:
     status, errors = start(HOST="0.0.0.0").ends()
     assert status == 2
+    assert "SHRINKNETS_HOST: got '0.0.0.0'" in errors
+    assert "shrinknets keys create --role admin" in errors
     assert "set SHRINKNETS_TRUST_NETWORK=true" in errors
+
+
+def keys_command(start: Starter, *arguments: str) -> dict[str, Any]:
+    process = start("keys", *arguments, "--json")
+    output, errors = process.popen.communicate(timeout=START_SECONDS)
+    assert process.popen.returncode == 0, errors
+    made: dict[str, Any] = json.loads(output)
+    return made
+
+
+def test_with_a_key_the_service_opens_itself_to_the_network_and_asks_for_it(
+    start: Starter,
+) -> None:
+    made = keys_command(start, "create", "--role", "admin", "--owner", "ada")
+    process = start(HOST="0.0.0.0")
+    with httpx.Client(base_url=process.url()) as client:
+        problem(client.get("/api/v1/jobs"), 401)
+        headers = {"Authorization": f"Bearer {made['key']}"}
+        ok(client.get("/api/v1/jobs", headers=headers))
+        keys_command(start, "revoke", made["id"])
+        deadline = time.monotonic() + 10
+        while client.get("/api/v1/jobs", headers=headers).status_code != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    status, errors = start(HOST="0.0.0.0").ends()
+    assert (status, "neither revoked nor expired" in errors) == (2, True)
+
+
+def test_an_operator_may_trust_the_network_without_keys(start: Starter) -> None:
+    with httpx.Client(base_url=start(HOST="0.0.0.0", TRUST_NETWORK="true").url()) as client:
+        ok(client.get("/api/v1/jobs"))
 
 
 def test_an_unknown_command_is_answered_with_the_usage(start: Starter) -> None:
     status, errors = start("destroy").ends()
-    assert (status, errors) == (2, "Usage: python -m service [migrate]\n")
+    assert (status, errors) == (2, "Usage: python -m service [migrate | keys ...]\n")
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

@@ -46,9 +46,9 @@ def test_the_folder_moves_database_and_files(
             "SHRINKNETS_ARTIFACTS_URL: got '/srv/files', allowed is a URL such as file:///",
         ),
         (
-            "HOST",
-            "0.0.0.0",
-            "there are no API keys; set SHRINKNETS_TRUST_NETWORK=true",
+            "ALLOWED_HOSTS",
+            "a.example,http://b.example",
+            "allowed is names without scheme and port",
         ),
     ],
 )
@@ -77,6 +77,18 @@ def test_every_wrong_variable_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -
         read_settings()
     fields = {error.field for error in caught.value.errors}
     assert fields == {"SHRINKNETS_PORT", "SHRINKNETS_TRUST_NETWORK"}
+
+
+def test_a_short_worker_key_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHRINKNETS_WORKER_KEY", "hunter2")
+    with pytest.raises(SettingsError, match="a random text of at least 32") as caught:
+        read_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_names_are_given_with_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHRINKNETS_ALLOWED_HOSTS", "a.example, b.example,")
+    assert read_settings().allowed_hosts == ("a.example", "b.example")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

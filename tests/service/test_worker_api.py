@@ -234,7 +234,10 @@ def test_a_database_that_goes_away_is_told_with_when_to_come_back(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
     settings = read_settings(
-        data_dir=tmp_path, database_url=postgres.create("doomed"), migrate_on_start=True
+        data_dir=tmp_path,
+        database_url=postgres.create("doomed"),
+        migrate_on_start=True,
+        allowed_hosts=("testserver",),
     )
     with TestClient(create_app(settings)) as client:
         ok(client.get("/api/v1/jobs"))

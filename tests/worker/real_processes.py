@@ -20,6 +20,10 @@ LEASE_SECONDS = 3.0
 class RealService:
     """`python -m service` on an embedded database; can be killed and started again."""
 
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self._folder / 'shrinknets.db'}"
+
     def __init__(self, folder: Path, *, attempt_lease_seconds: float = 60.0) -> None:
         self._folder = folder
         self._attempt_lease_seconds = attempt_lease_seconds
@@ -97,7 +101,7 @@ class RealService:
 class RealWorker:
     """`python -m worker` with what it started."""
 
-    def __init__(self, url: str, folder: Path, *options: str) -> None:
+    def __init__(self, url: str, folder: Path, *options: str, api_key: str = "") -> None:
         self._log = folder / f"worker-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self.process = psutil.Popen(
@@ -105,6 +109,7 @@ class RealWorker:
                     *(sys.executable, "-m", "worker", "--url", url),
                     *("--folder", str(folder / "logs"), *options),
                 ],
+                env={**os.environ, "SHRINKNETS_API_KEY": api_key},
                 stderr=log,
             )
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from service.access.keyring import CACHE_SECONDS
+from service.store import Store, keys
 from shrinknets.wire import (
     FixedSearch,
     JobSpec,
@@ -17,9 +19,11 @@ from shrinknets.wire import (
     Network,
     Page,
     PathRun,
+    Role,
     Trial,
     TrialState,
 )
+from tests.service.guarded import make_key
 from tests.worker.real_processes import (
     LEASE_SECONDS,
     RealService,
@@ -205,6 +209,44 @@ def test_a_job_without_any_network_fails_in_words(
     job = real_service.wait_until_final(job_id)
     assert job.state is JobState.FAILED
     assert job.reason.startswith("no trial gave a network; the last, shrinknets 1: collapsed")
+
+
+def test_with_keys_a_worker_shows_its_own_and_its_trials_none(
+    real_service: RealService, tmp_path: Path, make_spec: MakeSpec
+) -> None:
+    with Store(real_service.database_url) as store:
+        _, submitter_key = make_key(store, Role.SUBMITTER)
+        worker_id, worker_key = make_key(store, Role.WORKER)
+        time.sleep(CACHE_SECONDS)
+        real_service.http.headers["Authorization"] = f"Bearer {submitter_key}"
+        job_id = real_service.submit(make_spec(methods=some_fixed(1)))
+        for key, words in {
+            "": "This service wants an API key",
+            "sn_wrong": "unknown here, revoked or expired",
+            submitter_key: "needs the role worker or admin",
+            "no key": "SHRINKNETS_API_KEY holds no API key",
+        }.items():
+            refused = RealWorker(real_service.url, tmp_path, api_key=key)
+            assert refused.process.wait(30) == 1
+            assert words in refused.log
+            assert "Traceback" not in refused.log
+            assert not key or key not in refused.log
+        worker = RealWorker(real_service.url, tmp_path, "--slots", "1", api_key=worker_key)
+        try:
+            job = real_service.wait_until_final(job_id)
+            assert job.state is JobState.SUCCEEDED
+            endless = real_service.submit(make_spec(methods=some_fixed(1), training=ENDLESS))
+            (trial,) = worker.wait_for_trial_processes(1)
+            assert "SHRINKNETS_API_KEY" not in trial.environ()
+            with store.writing() as tx:
+                keys.revoke_key(tx, worker_id)
+            assert worker.process.wait(30) == 1
+            assert "revoked" in worker.log
+            assert all_gone([trial])
+            wait_for(lambda: real_service.get_job(endless).state is JobState.QUEUED, seconds=15)
+        finally:
+            worker.kill()
+        assert worker_key not in worker.log
 
 
 def test_a_worker_without_a_service_says_so_and_can_be_stopped(tmp_path: Path) -> None:

@@ -47,9 +47,15 @@ export class Live {
       this.say(LOST);
       // After an answer that is no stream the browser gives up; after all else it tries again.
       if (source.readyState === EventSource.CLOSED) {
-        setTimeout(() => this.#source === source && this.#openOrClose(), RETRY_MS);
+        setTimeout(() => this.#source === source && this.#openAgain(), RETRY_MS);
       }
     });
+  }
+
+  #openAgain() {
+    this.#openOrClose();
+    // The page itself may know more, such as that its reader must log in again.
+    this.#plan(0);
   }
 
   #close() {

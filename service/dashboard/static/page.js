@@ -12,6 +12,11 @@ const connection = document.querySelector("#connection");
 
 async function showWhatIsNow(kinds) {
   const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (response.redirected) {
+    // The session has ended: the login leads back to here.
+    location.reload();
+    return true;
+  }
   if (!response.ok) {
     throw new Error(`${location.pathname} answered ${response.status}`);
   }
