@@ -1,5 +1,6 @@
 """Every command and every example of the README runs as it stands there."""
 
+import contextlib
 import os
 import re
 import signal
@@ -16,6 +17,8 @@ from tests.sdk.conftest import Served
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+MARK = ("README_TEST", str(os.getpid()))
+"""In the environment of all that is started here: others may run the same program."""
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
@@ -27,7 +30,7 @@ def block(language: str, containing: str) -> str:
 
 def run(command: list[str], *, cwd: Path, url: str = "", seconds: float = 240) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "SHRINKNETS_URL": url}
+    environment = {**os.environ, "PATH": path, "SHRINKNETS_URL": url, MARK[0]: MARK[1]}
     answer = subprocess.run(
         command,
         cwd=cwd,
@@ -61,19 +64,21 @@ def test_no_block_is_left_out() -> None:
     ]
 
 
-def our_processes() -> set[int]:
-    """The ids of all processes that run a part of this program."""
-    parts = {"service", "worker", "worker.engines.forkserver", "shrinknets", "examples/demo.py"}
-    running = psutil.process_iter(["cmdline"])
-    return {process.pid for process in running if parts & set(process.info["cmdline"] or [])}
+def what_we_left_running() -> list[str]:
+    """The commands of all processes that `run` started, directly or through others."""
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if MARK in process.environ().items():
+                left.append(" ".join(process.cmdline()))
+    return left
 
 
 def test_the_demo_shows_all_methods_and_leaves_nothing_running() -> None:
-    before = our_processes()
     output = run(["bash", "-c", block("bash", "scripts/demo")], cwd=ROOT)
     for word in ("shrinknets", "fixed_l2", "path", "Frontier", "saved as", "dashboard: http"):
         assert word in output
-    assert our_processes() <= before
+    assert what_we_left_running() == []
 
 
 def test_the_test_command_finds_the_tests() -> None:
