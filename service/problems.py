@@ -17,6 +17,7 @@ from service.errors import (
     InvalidInputError,
     LeaseLostError,
     NotFoundError,
+    RangeNotSatisfiableError,
     ServiceError,
     UnavailableError,
 )
@@ -34,6 +35,7 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
     (LeaseLostError, HTTPStatus.CONFLICT, "lease-lost"),
     (ConflictError, HTTPStatus.CONFLICT, "conflict"),
     (InvalidInputError, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input"),
+    (RangeNotSatisfiableError, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range"),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     (ArtifactDamagedError, HTTPStatus.INTERNAL_SERVER_ERROR, "artifact-damaged"),
     (ServiceError, HTTPStatus.INTERNAL_SERVER_ERROR, "internal"),
@@ -89,8 +91,18 @@ async def _service_error(_: Request, error: ServiceError) -> JSONResponse:
         kind,
         str(error),
         errors=[error.error] if isinstance(error, InvalidInputError) else None,
-        headers={"Retry-After": str(RETRY_SECONDS)} if kind == "unavailable" else None,
+        headers=_headers(error),
     )
+
+
+def _headers(error: ServiceError) -> dict[str, str] | None:
+    match error:
+        case UnavailableError():
+            return {"Retry-After": str(RETRY_SECONDS)}
+        case RangeNotSatisfiableError():
+            return {"Content-Range": f"bytes */{error.size}"}
+        case _:
+            return None
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:

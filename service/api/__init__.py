@@ -4,7 +4,19 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from service.api import attempts, claims, events, health, jobs, networks, trials, uploads
+from service.api import (
+    attempts,
+    claims,
+    comparisons,
+    events,
+    health,
+    jobs,
+    networks,
+    results,
+    steering,
+    trials,
+    uploads,
+)
 from shrinknets.wire import Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -19,7 +31,8 @@ _LEASE_LOST: Responses = {
 }
 
 public = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
-for part in (jobs, trials, networks, events):
+# Comparisons come first: "compare" is no job's id.
+for part in (comparisons, jobs, steering, results, trials, networks, events):
     public.include_router(part.router)
 
 worker = APIRouter(prefix="/api/v1/worker", responses=_PROBLEMS | _LEASE_LOST)

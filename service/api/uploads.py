@@ -56,4 +56,7 @@ def _store(services: Services, sha256: str, spool: Spool) -> bool:
     services.artifacts.put(sha256, spool)
     with services.store.writing() as tx:
         networks.note_file(tx, sha256, size_bytes=spool.size)
+    if not services.artifacts.has(sha256):
+        # Deleted in between, with the last job that had the same file.
+        services.artifacts.put(sha256, spool)
     return True

@@ -14,7 +14,7 @@ from service.dashboard.figures import SHRINKING
 from service.dashboard.results import networks_of
 from service.dashboard.templating import render
 from service.errors import NotFoundError
-from service.store import Slice, events, jobs, trials
+from service.store import Slice, events, job_lists, jobs, trial_lists
 from shrinknets.frontier import frontier
 
 MAX_TRIALS = 1000
@@ -46,7 +46,7 @@ def list_jobs(request: Request, part: Part, store: StoreOf) -> HTMLResponse:
         # The newest event is read in the same transaction: the stream goes on from exactly here.
         return render(
             "jobs.html",
-            page=jobs.list_jobs(tx, part),
+            page=job_lists.list_jobs(tx, part),
             is_first_page=part.cursor is None,
             latest_event=events.latest_event_id(tx),
             url=str(request.base_url).rstrip("/"),
@@ -68,7 +68,7 @@ def show_job(job_id: JobId, store: StoreOf) -> HTMLResponse:
             "job.html",
             job=job,
             is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
-            trials=trials.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
+            trials=trial_lists.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
             frontier=frontier(networks_of(tx, job_id)),
             latest_event=events.latest_event_id(tx),
         )

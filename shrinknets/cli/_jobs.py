@@ -116,7 +116,7 @@ def list_jobs(
         table.add_row(
             info.id,
             info.state.value,
-            Text(info.spec.name),
+            Text(info.name),
             info.spec.dataset.value,
             f"{done.ended}/{done.total}",
             "–" if accuracy is None else f"{accuracy:.1%}",

@@ -1,6 +1,7 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
-from shrinknets.wire._base import Wire, WrongFieldError
+from shrinknets.wire._base import Text, Wire, WrongFieldError
+from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
 from shrinknets.wire.leases import (
     LEASE_HEADER,
     Attempt,
@@ -26,6 +27,7 @@ from shrinknets.wire.results import (
     Record,
     Trial,
 )
+from shrinknets.wire.sorts import JobSort, NetworkSort, TrialSort
 from shrinknets.wire.spec import (
     DatasetName,
     FixedL2Search,
@@ -42,14 +44,27 @@ from shrinknets.wire.spec import (
     TrainingSpec,
 )
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
+from shrinknets.wire.submission import (
+    IDEMPOTENCY_HEADER,
+    CloneChanges,
+    JobPatch,
+    JobSubmission,
+    LabelKey,
+    Labels,
+    Plan,
+    Priority,
+)
 
 __all__ = [
+    "IDEMPOTENCY_HEADER",
     "LEASE_HEADER",
     "Attempt",
     "AttemptEnd",
     "AttemptState",
     "Claim",
     "ClaimRequest",
+    "CloneChanges",
+    "Comparison",
     "DatasetName",
     "Event",
     "FieldError",
@@ -57,32 +72,45 @@ __all__ = [
     "FixedSearch",
     "IntRange",
     "Job",
+    "JobComparison",
     "JobEnd",
+    "JobPatch",
+    "JobSort",
     "JobSpec",
     "JobState",
+    "JobSubmission",
+    "LabelKey",
+    "Labels",
     "LogRange",
     "MLPBounds",
     "Method",
+    "MethodComparison",
     "Methods",
     "Network",
     "NetworkResult",
+    "NetworkSort",
     "Order",
     "Page",
     "Params",
     "PathRun",
     "Phase",
+    "Plan",
+    "Priority",
     "Problem",
     "Progress",
+    "Quartiles",
     "Record",
     "RecordBatch",
     "Renewal",
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Text",
     "TrainingSpec",
     "Trial",
     "TrialAssignment",
     "TrialRequest",
+    "TrialSort",
     "TrialState",
     "Wire",
     "WrongFieldError",

@@ -70,7 +70,7 @@ class AttemptEnd(Wire):
     """How an attempt ended: the rest of its records and its networks, taken all or nothing."""
 
     state: TrialState
-    """`complete`, `infeasible`, `failed` or `cancelled`."""
+    """`complete`, `infeasible`, `failed` or `cancelled`; `waiting` gives the trial back."""
     reason: Words = ""
     records: list[Record] = []
     networks: list[NetworkResult] = []
@@ -78,7 +78,7 @@ class AttemptEnd(Wire):
 
 
 class JobEnd(Wire):
-    """The driver gives the job back: `succeeded`, `failed`, `cancelled`, or `queued` again."""
+    """The driver gives the job back: `succeeded`, `failed`, `cancelled`, `paused`, or `queued`."""
 
     state: JobState
     reason: Words = ""
