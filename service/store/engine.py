@@ -52,8 +52,6 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     assert isinstance(connection, sqlite3.Connection)
     # Without this the driver begins by itself, late and never IMMEDIATE.
     connection.isolation_level = None
-    # SQLite's own knows no letters beyond ASCII.
-    connection.create_function("lower", 1, _lower, deterministic=True)
     for pragma in (
         "journal_mode=WAL",
         "synchronous=NORMAL",
@@ -61,10 +59,6 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         f"busy_timeout={BUSY_MILLISECONDS}",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _lower(text: str | None) -> str | None:
-    return None if text is None else text.lower()
 
 
 def _begin(connection: Connection) -> None:

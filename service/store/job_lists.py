@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, select
 
 from service.store.jobs import build_jobs
 from service.store.labels import has_label
@@ -39,11 +39,12 @@ class JobFilter:
         if self.dataset is not None:
             found.append(jobs.c.dataset == self.dataset)
         if self.method is not None:
-            users = select(job_methods.c.job_id).where(job_methods.c.method == self.method)
-            found.append(jobs.c.id.in_(users))
+            # Asked job by job: many run the same few methods, so the order of the list leads.
+            runs_it = job_methods.c.method == self.method
+            found.append(exists().where(job_methods.c.job_id == jobs.c.id, runs_it))
         if self.text:
-            name = func.lower(jobs.c.name)
-            found.append(name.contains(self.text.lower(), autoescape=True))
+            part = self.text.casefold()
+            found.append(jobs.c.folded_name.contains(part, autoescape=True))
         return found
 
 

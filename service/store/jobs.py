@@ -42,7 +42,7 @@ def create_job(
             state=JobState.QUEUED,
             reason="",
             spec=spec.model_dump(mode="json"),
-            name=spec.name,
+            **_named(spec.name),
             dataset=spec.dataset,
             priority=priority,
             total_trials=sum(chosen.values()),
@@ -64,7 +64,9 @@ def get_job(tx: Reading, job_id: str) -> Job:
 def change_job(tx: Writing, job_id: str, patch: JobPatch) -> Job:
     """Change a job's name, labels or priority, in whatever state it is. Raises NotFoundError."""
     lock_row(tx, job_id)
-    changes = patch.model_dump(include={"name", "priority"}, exclude_none=True)
+    changes: dict[str, Any] = {} if patch.name is None else _named(patch.name)
+    if patch.priority is not None:
+        changes["priority"] = patch.priority
     if changes:
         tx.connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
     if patch.labels is not None:
@@ -126,6 +128,10 @@ def cancel_trials(tx: Writing, job_ids: Iterable[str], *, reason: str) -> None:
             after=TrialState.CANCELLED,
             reason=reason,
         )
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"name": name, "folded_name": name.casefold()}
 
 
 def _one(tx: Reading, job_id: str, query: Select[Any]) -> Row[Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Row, Select, literal, tuple_
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from service.errors import InvalidInputError
+from service.store.clock import UtcTime
 from service.store.transactions import Reading
 from shrinknets.wire import Page
 
@@ -158,14 +159,14 @@ def _read_place(cursor: str, sort: Sort) -> _Place:
 
 
 def _read_value(value: Any, column: Column[Any]) -> Any:
-    kind = column.type.python_type
     if value is None and column.nullable:
         return None
-    if issubclass(kind, datetime):
+    if isinstance(column.type, UtcTime):
         time = datetime.fromisoformat(value)
         if time.tzinfo is None or not 1970 <= time.year < 9999:
             raise ValueError(value)
         return time
+    kind = column.type.python_type
     if issubclass(kind, StrEnum):
         return kind(value)
     number = kind(value)

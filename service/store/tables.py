@@ -57,6 +57,8 @@ jobs = Table(
     Column("reason", Text, nullable=False),
     Column("spec", JSON, nullable=False),
     Column("name", String(200), nullable=False, server_default=""),
+    # For searching: databases do not agree on which letters are the same in small.
+    Column("folded_name", Text, nullable=False, server_default=""),
     Column("dataset", String(200), nullable=False, server_default=""),
     Column("priority", BigInteger, nullable=False, server_default="0"),
     Column("total_trials", BigInteger, nullable=False),

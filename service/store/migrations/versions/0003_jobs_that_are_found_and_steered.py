@@ -12,6 +12,9 @@ depends_on: Sequence[str] | None = None
 
 TIME = sa.DateTime(timezone=True)
 SPEC = sa.column("spec", sa.JSON)
+COLUMNS: list[sa.ColumnClause[str]] = [
+    sa.column(name) for name in ("name", "folded_name", "dataset")
+]
 METHODS = ("shrinknets", "path", "fixed", "fixed_l2")
 
 INDEXES = (
@@ -32,6 +35,7 @@ def upgrade() -> None:
     """Add the columns and tables, and fill them from the specs of the jobs that there are."""
     text = sa.String(200)
     op.add_column("jobs", sa.Column("name", text, nullable=False, server_default=""))
+    op.add_column("jobs", sa.Column("folded_name", sa.Text, nullable=False, server_default=""))
     op.add_column("jobs", sa.Column("dataset", text, nullable=False, server_default=""))
     op.add_column("jobs", sa.Column("priority", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("pause_requested_at", TIME))
@@ -49,12 +53,12 @@ def downgrade() -> None:
         op.drop_index(name, table)
     for table in ("idempotency_keys", "job_labels", "job_methods"):
         op.drop_table(table)
-    for column in ("pause_requested_at", "priority", "dataset", "name"):
+    for column in ("pause_requested_at", "priority", "dataset", "folded_name", "name"):
         op.drop_column("jobs", column)
 
 
 def _fill_from_specs() -> None:
-    jobs = sa.table("jobs", sa.column("id"), sa.column("name"), sa.column("dataset"), SPEC)
+    jobs = sa.table("jobs", sa.column("id"), *COLUMNS, SPEC)
     methods = sa.table("job_methods", sa.column("job_id"), sa.column("method"))
     op.execute(
         jobs.update().values(
@@ -62,11 +66,23 @@ def _fill_from_specs() -> None:
             dataset=sa.func.coalesce(SPEC["dataset"].as_string(), ""),
         )
     )
+    _fold_names(jobs)
     for one in METHODS:
         users = sa.select(jobs.c.id, sa.literal(one)).where(
             SPEC["methods", one, "trials"].as_string().is_not(None)
         )
         op.execute(methods.insert().from_select(["job_id", "method"], users))
+
+
+def _fold_names(jobs: sa.TableClause) -> None:
+    # In Python, because databases do not agree on which letters are the same in small.
+    connection = op.get_bind()
+    names = connection.execute(sa.select(jobs.c.name).where(jobs.c.name != "").distinct())
+    folded = [{"old": name, "new": name.casefold()} for name in names.scalars()]
+    if folded:
+        has_name = jobs.c.name == sa.bindparam("old")
+        statement = jobs.update().where(has_name).values(folded_name=sa.bindparam("new"))
+        connection.execute(statement, folded)
 
 
 def _create_job_methods() -> None:
