@@ -338,9 +338,7 @@ def test_jobs_are_compared_by_method(client: httpx.Client, worker: WorkerActor) 
     assert [n["parameters"] for n in job["frontier"]] == [10, 100]
 
 
-def test_wrong_comparisons_are_refused(
-    client: httpx.Client, worker: WorkerActor
-) -> None:
+def test_wrong_comparisons_are_refused(client: httpx.Client, worker: WorkerActor) -> None:
     problem(client.get("/api/v1/jobs/compare?ids=job-0000000000"), 404)
     for ids in ("", "x", "job-1,", ",".join(f"job-{n}" for n in range(21))):
         (error,) = problem(client.get(f"/api/v1/jobs/compare?ids={ids}"), 422)["errors"]
