@@ -323,10 +323,12 @@ def test_a_release_by_a_worker_that_lost_a_paused_job_is_refused(store: Store) -
 
 
 def count_rows(store: Store) -> dict[str, int]:
+    """Count what is stored; the audit trail tells of what is gone, and stays."""
     with store.reading() as tx:
         return {
             table.name: tx.connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in metadata.tables.values()
+            if table.name != "audit"
         }
 
 
