@@ -68,6 +68,16 @@ class Artifacts:
             reason = error.strerror or str(error)
             raise UnavailableError(f"Cannot write to {self._root}: {reason}.") from error
 
+    def delete(self, sha256: str) -> None:
+        """Delete a file; one that is not there is no error. Raises UnavailableError."""
+        try:
+            self._fs.rm_file(self._path(sha256))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnavailableError(f"Cannot delete in {self._root}: {reason}.") from error
+
     def _write(self, sha256: str, spool: Spool) -> None:
         path = self._path(sha256)
         unfinished = f"{self._root}/unfinished/{sha256}-{secrets.token_hex(4)}"

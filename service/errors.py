@@ -96,3 +96,11 @@ class ArtifactDamagedError(ServiceError):
     def __init__(self, sha256: str, reason: str) -> None:
         self.sha256 = sha256
         super().__init__(f"The stored file {sha256} cannot be used: {reason}.")
+
+
+class RangeNotSatisfiableError(ServiceError):
+    """The file ends before the range that was asked for begins."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"The file has {size} bytes: ask for a range that begins before its end.")

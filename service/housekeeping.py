@@ -1,4 +1,4 @@
-"""What the service does by itself: ends overdue leases, hears of other processes' events."""
+"""What the service does by itself: ends overdue leases, forgets old keys, hears of events."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from service.services import Services
-from service.store import events, leases
+from service.store import events, leases, submissions
 
 POLL_SECONDS = 1.0
 """How late an event of another service process is heard at most."""
@@ -67,6 +67,7 @@ class _Expiry:
                 leases.expire_jobs(tx)
             if now >= self._attempts_from:
                 leases.expire_attempts(tx)
+            submissions.forget_old_keys(tx)
 
 
 class _Listener:

@@ -157,14 +157,14 @@ def _store(data_dir: Path | None) -> Store:
 
 
 def _all_keys(store: Store) -> Iterator[Key]:
-    cursor: int | None = None
+    cursor: str | None = None
     while True:
         with store.reading() as tx:
             page = keys.list_keys(tx, Slice(cursor=cursor, limit=PART))
         yield from page.items
         if page.next is None:
             return
-        cursor = int(page.next)
+        cursor = page.next
 
 
 def _actor() -> Actor:

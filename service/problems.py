@@ -18,6 +18,7 @@ from service.errors import (
     InvalidInputError,
     LeaseLostError,
     NotFoundError,
+    RangeNotSatisfiableError,
     ServiceError,
     TooManyFailuresError,
     UnauthorizedError,
@@ -40,6 +41,7 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
     (LeaseLostError, HTTPStatus.CONFLICT, "lease-lost"),
     (ConflictError, HTTPStatus.CONFLICT, "conflict"),
     (InvalidInputError, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input"),
+    (RangeNotSatisfiableError, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range"),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     (ArtifactDamagedError, HTTPStatus.INTERNAL_SERVER_ERROR, "artifact-damaged"),
     (ServiceError, HTTPStatus.INTERNAL_SERVER_ERROR, "internal"),
@@ -117,6 +119,8 @@ def _headers(error: ServiceError) -> dict[str, str] | None:
             return {"Retry-After": str(error.retry_seconds)}
         case UnavailableError():
             return {"Retry-After": str(RETRY_SECONDS)}
+        case RangeNotSatisfiableError():
+            return {"Content-Range": f"bytes */{error.size}"}
         case _:
             return None
 

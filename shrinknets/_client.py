@@ -1,6 +1,7 @@
 """The client of a ShrinkNets service."""
 
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -59,11 +60,14 @@ class Client:
         sampler: str | None = None,
         seed: int = 0,
         name: str = "",
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
     ) -> Job:
         """Queue a sizing job.
 
         Args:
-            spec: the whole job; the other arguments are then not looked at.
+            spec: the whole job; of the other arguments only the last three are then looked at.
             dataset: one of `digits`, `breast_cancer`, `wine`.
             methods: of `shrinknets`, `path`, `fixed`, `fixed_l2`: names, or a mapping of names to
                 options, such as `{"shrinknets": {"lam": {"low": 1e-4, "high": 1e-2}}}`.
@@ -73,8 +77,14 @@ class Client:
             sampler: `tpe` or `random`.
             seed: settles splits, weights, batches and proposals.
             name: for people.
+            labels: words to find the job by, such as `{"team": "vision"}`.
+            priority: of −100 to 100; higher ones are claimed first.
+            idempotency_key: the same key with the same job gives the job that it made before,
+                for a day. Without one the client takes one of its own for each call, so that its
+                tries after a lost answer make no second job.
 
         Raises:
+            ConflictError: the key was used for another job.
             InvalidInputError: says which field, what was given and what is allowed.
             ServiceUnreachableError: nobody answers.
         """
@@ -97,16 +107,58 @@ class Client:
                 "name": name,
                 **{field: value for field, value in optional.items() if value is not None},
             }
-        return self.submit_body(body)
+        steering = {"labels": labels, "priority": priority}
+        body |= {field: value for field, value in steering.items() if value is not None}
+        return self.submit_body(body, idempotency_key=idempotency_key)
 
-    def submit_body(self, body: object) -> Job:
+    def submit_body(self, body: object, *, idempotency_key: str | None = None) -> Job:
         """Queue the job that a JSON body describes, as `POST /api/v1/jobs` takes it."""
-        return Job(self._transport, self._transport.post("/jobs", wire.Job, body=body))
+        key = idempotency_key or str(uuid.uuid4())
+        headers = {wire.IDEMPOTENCY_HEADER: key}
+        info = self._transport.post("/jobs", wire.Job, body=body, headers=headers, tries=3)
+        return Job(self._transport, info)
 
-    def jobs(self) -> Iterator[Job]:
-        """Yield all jobs, the newest first, fetched as they are read."""
-        for info in self._transport.pages("/jobs", wire.Job):
+    def jobs(
+        self,
+        *,
+        state: str | Sequence[str] = (),
+        dataset: str | None = None,
+        method: str | None = None,
+        label: str | Sequence[str] = (),
+        text: str | None = None,
+        sort: str | None = None,
+    ) -> Iterator[Job]:
+        """Yield the jobs that meet all filters, fetched as they are read.
+
+        Args:
+            state: one or several of `queued`, `running`, `paused`, `succeeded`, `failed`,
+                `cancelled`.
+            dataset: the data set that they train on.
+            method: a method that they run.
+            label: one or several labels, each `key:value` or `key`; jobs have all of them.
+            text: part of the name.
+            sort: `created`, `ended`, `state` or `priority`, with a `-` to turn it round; by
+                default `-created`, the newest first.
+        """
+        filters = {
+            "state": _several(state),
+            "dataset": dataset,
+            "method": method,
+            "label": _several(label),
+            "text": text,
+            "sort": sort,
+        }
+        query = {name: value for name, value in filters.items() if value}
+        for info in self._transport.pages("/jobs", wire.Job, query=query):
             yield Job(self._transport, info)
+
+    def compare(self, *jobs: Job | str) -> wire.Comparison:
+        """Return jobs side by side: per method the spread of accuracy and size, and the compute.
+
+        Raises NotFoundError.
+        """
+        ids = ",".join(job if isinstance(job, str) else job.id for job in jobs)
+        return self._transport.get("/jobs/compare", wire.Comparison, query={"ids": ids})
 
     def job(self, job_id: str) -> Job:
         """Return the job of this id; raises NotFoundError."""
@@ -134,6 +186,10 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _several(one_or_more: str | Sequence[str]) -> list[str]:
+    return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)
 
 
 def _layers(widths: int | Sequence[int]) -> list[int]:

@@ -1,6 +1,8 @@
 """A sizing job, as the client holds it."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from shrinknets import frontier as _frontier
 from shrinknets import wire
@@ -78,6 +80,55 @@ class Job:
         """Ask the service to stop the job; its finished trials stay. Changes `info` in place."""
         self.info = self._transport.post(f"/jobs/{self.id}/cancel", wire.Job)
         return self
+
+    def pause(self) -> "Job":
+        """Let the job's worker go; trials that run will start anew. Changes `info` in place.
+
+        A running job is `paused` a moment later. Raises ConflictError where it has ended.
+        """
+        self.info = self._transport.post(f"/jobs/{self.id}/pause", wire.Job)
+        return self
+
+    def resume(self) -> "Job":
+        """Put a paused job back into the queue. Changes `info` in place.
+
+        Raises ConflictError where it has ended.
+        """
+        self.info = self._transport.post(f"/jobs/{self.id}/resume", wire.Job)
+        return self
+
+    def retry_failed(self) -> "Job":
+        """Queue an ended job again to run its failed trials anew. Changes `info` in place.
+
+        Raises ConflictError where it has not ended, was cancelled, or no trial of it failed.
+        """
+        self.info = self._transport.post(f"/jobs/{self.id}/retry-failed", wire.Job)
+        return self
+
+    def change(
+        self,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+    ) -> "Job":
+        """Change what is named; `labels` replaces all of them. Changes `info` in place."""
+        given = {"name": name, "labels": labels, "priority": priority}
+        body = {field: value for field, value in given.items() if value is not None}
+        self.info = self._transport.patch(f"/jobs/{self.id}", wire.Job, body=body)
+        return self
+
+    def clone(self, **changes: Any) -> "Job":
+        """Queue a job like this one; `changes` are fields of the spec, labels and priority."""
+        info = self._transport.post(f"/jobs/{self.id}/clone", wire.Job, body=changes)
+        return Job(self._transport, info)
+
+    def delete(self) -> None:
+        """Delete the job with its trials, networks and files.
+
+        Raises ConflictError while it is running.
+        """
+        self._transport.delete(f"/jobs/{self.id}")
 
     def trials(self) -> list[wire.Trial]:
         """Return all trials so far, in the order in which they were started."""

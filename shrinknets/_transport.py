@@ -1,7 +1,8 @@
 """HTTP to the service: one connection pool, and every failure as one of the client's errors."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -21,6 +22,8 @@ from shrinknets._errors import (
 from shrinknets.wire import Page, Problem, can_be_key
 
 PAGE_LIMIT = 500
+RETRY_SECONDS = 0.5
+_AWAY = frozenset({502, 503, 504})
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -64,25 +67,66 @@ class Transport:
         except httpx.InvalidURL as error:
             raise InvalidUrlError(url) from error
 
-    def get(self, path: str, kind: type[Model]) -> Model:
+    def get(self, path: str, kind: type[Model], *, query: Mapping[str, Any] | None = None) -> Model:
         """Fetch one thing; raises ServiceUnreachableError or ServiceError."""
-        return _parsed(self._request("GET", path), kind)
+        return _parsed(self._request("GET", path, params=dict(query or {})), kind)
 
-    def pages(self, path: str, kind: type[Model]) -> Iterator[Model]:
+    def pages(
+        self, path: str, kind: type[Model], *, query: Mapping[str, Any] | None = None
+    ) -> Iterator[Model]:
         """Fetch a list page by page, as it is read."""
         cursor: str | None = None
         while True:
-            query = {"limit": PAGE_LIMIT} | ({"cursor": cursor} if cursor else {})
-            page = _parsed(self._request("GET", path, params=query), Page[kind])  # type: ignore[valid-type]
+            place = {"cursor": cursor} if cursor else {}
+            params = {**(query or {}), "limit": PAGE_LIMIT, **place}
+            page = _parsed(self._request("GET", path, params=params), Page[kind])  # type: ignore[valid-type]
             yield from page.items
             cursor = page.next
             if cursor is None:
                 return
 
-    def post(self, path: str, kind: type[Model], *, body: object = None) -> Model:
-        """Send a body that JSON can hold; raises ServiceUnreachableError or ServiceError."""
+    def post(
+        self,
+        path: str,
+        kind: type[Model],
+        *,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        tries: int = 1,
+    ) -> Model:
+        """Send a body that JSON can hold; raises ServiceUnreachableError or ServiceError.
+
+        Args:
+            path: below `/api/v1`.
+            kind: of the answer.
+            body: None sends none.
+            headers: beside the content's type.
+            tries: more than one only where sending it twice is the same as once.
+        """
+        options = {
+            "content": _as_json(body),
+            "headers": {"Content-Type": "application/json", **(headers or {})},
+        }
+        for left in reversed(range(tries)):
+            try:
+                return _parsed(self._request("POST", path, **options), kind)
+            except ServiceUnreachableError:
+                if left == 0:
+                    raise
+            except ServiceError as error:
+                if left == 0 or error.status not in _AWAY:
+                    raise
+            time.sleep(RETRY_SECONDS)
+        raise AssertionError("the last try returns or raises")
+
+    def patch(self, path: str, kind: type[Model], *, body: object) -> Model:
+        """Change one thing; raises ServiceUnreachableError or ServiceError."""
         headers = {"Content-Type": "application/json"}
-        return _parsed(self._request("POST", path, content=_as_json(body), headers=headers), kind)
+        return _parsed(self._request("PATCH", path, content=_as_json(body), headers=headers), kind)
+
+    def delete(self, path: str) -> None:
+        """Delete one thing; raises ServiceUnreachableError or ServiceError."""
+        self._request("DELETE", path)
 
     def content(self, path: str) -> bytes:
         """Fetch a file."""

@@ -92,6 +92,8 @@ class Attempts:
         trial = self._lease.client.get_trial(running.trial.id)
         if trial.state.is_final:
             return [trial]
+        if gone.exit_code == ExitCode.ENDED and trial.state is TrialState.WAITING:
+            return self._postpone(trial)  # given back in order, as for a pause
         self._losses[trial.id] += 1
         if gone.exit_code in _LOST and self._losses[trial.id] <= _MAX_LOSSES:
             return self._postpone(trial)

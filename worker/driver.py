@@ -60,9 +60,8 @@ class Driver:
         while True:
             if self._stopping.is_set():
                 return JobEnd(state=JobState.QUEUED, reason="its worker was shut down")
-            if self._renew_when_due() is Order.STOP:
-                wait_until_gone(self._engine, seconds=self._settings.flag_seconds)
-                return JobEnd(state=JobState.CANCELLED)
+            if (order := self._renew_when_due()) is not Order.CONTINUE:
+                return self._let_go(order)
             self._learn(search, self._fill_slots(search))
             if self._failures_in_a_row >= self._settings.failures_in_a_row:
                 return self._failed(f"{self._failures_in_a_row} trials in a row failed")
@@ -70,6 +69,11 @@ class Driver:
                 return self._judge()
             seconds_left = self._renew_at - time.monotonic()
             self._learn(search, self._attempts.wait(max(0.0, seconds_left)))
+
+    def _let_go(self, order: Order) -> JobEnd:
+        # The trials hear of it too, and end by themselves.
+        wait_until_gone(self._engine, seconds=self._settings.flag_seconds)
+        return JobEnd(state=JobState.CANCELLED if order is Order.STOP else JobState.PAUSED)
 
     def _take_up(self) -> JobSearch:
         """Go on where the service's trials stand."""

@@ -5,7 +5,20 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from service.access import AttemptGuard, Guard, Permission
-from service.api import attempts, audit, claims, events, health, jobs, networks, trials, uploads
+from service.api import (
+    attempts,
+    audit,
+    claims,
+    comparisons,
+    events,
+    health,
+    jobs,
+    networks,
+    results,
+    steering,
+    trials,
+    uploads,
+)
 from shrinknets.wire import Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -38,7 +51,8 @@ public = APIRouter(
     responses=_PROBLEMS,
     dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.SUBMIT))],
 )
-for part in (jobs, trials, networks, events):
+# Comparisons come first: "compare" is no job's id.
+for part in (comparisons, jobs, steering, results, trials, networks, events):
     public.include_router(part.router)
 
 admin = APIRouter(

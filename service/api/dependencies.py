@@ -29,7 +29,7 @@ StoreOf = Annotated[Store, Depends(_store)]
 
 async def _part(
     cursor: Annotated[
-        int | None, Query(ge=0, le=MAX_KEY, description="`next` of the page before.")
+        str | None, Query(max_length=1000, description="`next` of the page before.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="The most items to return.")] = 100,
 ) -> Slice:
@@ -41,5 +41,12 @@ Token = Annotated[str, Header(alias=LEASE_HEADER, description="The token of the 
 JobId = Annotated[str, Path(pattern=r"^job-[0-9a-z]{1,24}$")]
 TrialId = Annotated[str, Path(pattern=r"^trial-[0-9a-z]{1,24}$")]
 AttemptId = Annotated[str, Path(pattern=r"^attempt-[0-9a-z]{1,24}$")]
+MaxParameters = Annotated[
+    int | None, Query(ge=0, le=MAX_KEY, description="Of at most so many weights and biases.")
+]
+MaxMacs = Annotated[
+    int | None,
+    Query(ge=0, le=MAX_KEY, description="Of at most so many multiply-accumulates per example."),
+]
 NetworkId = Annotated[str, Path(pattern=r"^net-[0-9a-z]{1,24}$")]
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]

@@ -1,31 +1,113 @@
-"""Submit, list, read and cancel jobs."""
+"""Submit, list, read, change and delete jobs."""
 
+import logging
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Header, Query, Response
 
 from service.access import Caller, actor_of
-from service.api.dependencies import JobId, Part, StoreOf
-from service.store import audit, jobs, networks, trials
-from shrinknets.wire import Job, JobSpec, Network, Page, Problem, Trial
+from service.api.answers import conflict
+from service.api.dependencies import JobId, Part, ServicesOf, StoreOf
+from service.errors import UnavailableError
+from service.estimates import plan_of
+from service.services import Services
+from service.store import audit, job_lists, jobs, networks, removal, submissions
+from service.store.job_lists import JobFilter
+from shrinknets.wire import (
+    IDEMPOTENCY_HEADER,
+    DatasetName,
+    Job,
+    JobPatch,
+    JobSort,
+    JobState,
+    JobSubmission,
+    Method,
+    Page,
+    Plan,
+    Text,
+)
+
+LABEL = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}(:[^\x00]{0,200})?$"
+_logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=IDEMPOTENCY_HEADER,
+        pattern=r"^[!-~]{1,255}$",
+        description="Any text of your own, such as a UUID. Remembered for a day.",
+    ),
+]
 
-@router.post("", status_code=HTTPStatus.CREATED, summary="Submit a job")
-def submit(spec: JobSpec, store: StoreOf, caller: Caller) -> Job:
-    """Put a job at the end of the queue; a worker will claim it."""
+
+async def _filter(
+    state: Annotated[list[JobState], Query(description="In any of these states.")] = [],  # noqa: B006 (FastAPI copies it)
+    dataset: Annotated[DatasetName | None, Query(description="On this data set.")] = None,
+    method: Annotated[Method | None, Query(description="That run this method.")] = None,
+    label: Annotated[
+        list[Annotated[str, Query(pattern=LABEL)]],
+        Query(max_length=8, description="With this label, `key:value` or `key`; all of several."),
+    ] = [],  # noqa: B006
+    text: Annotated[Text, Query(max_length=200, description="Part of the name.")] = "",
+) -> JobFilter:
+    return JobFilter(
+        states=tuple(state), dataset=dataset, method=method, labels=tuple(label), text=text
+    )
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    summary="Submit a job",
+    response_model=Job,
+    responses={
+        200: {
+            "model": Job | Plan,
+            "description": "The job that this Idempotency-Key made before, as it stands now; "
+            "or with `dry_run` what the job would be.",
+        },
+        **conflict("The Idempotency-Key was used for another submission."),
+    },
+)
+def submit(
+    submission: JobSubmission,
+    store: StoreOf,
+    caller: Caller,
+    response: Response,
+    *,
+    key: IdempotencyKey = None,
+    dry_run: Annotated[bool, Query(description="Only check; nothing is stored.")] = False,
+) -> Job | Response:
+    """Queue a job; workers claim the highest priority first, and of equal ones the oldest.
+
+    Sent again with the same Idempotency-Key and the same body, field by field after filling in
+    defaults, it gives the same job with 200.
+    """
+    if dry_run:
+        plan = plan_of(submission)
+        return Response(plan.model_dump_json(), media_type="application/json")
     with store.writing() as tx:
-        job = jobs.create_job(tx, spec)
-        audit.note(tx, actor_of(caller), "job.submit", job.id)
-        return job
+        job, is_new = submissions.submit_job(tx, submission, key=key)
+        if is_new:
+            audit.note(tx, actor_of(caller), "job.submit", job.id)
+    if not is_new:
+        response.status_code = HTTPStatus.OK
+    return job
 
 
 @router.get("", summary="List jobs")
-def list_jobs(part: Part, store: StoreOf) -> Page[Job]:
-    """All jobs, newest first."""
+def list_jobs(
+    part: Part,
+    which: Annotated[JobFilter, Depends(_filter)],
+    store: StoreOf,
+    sort: Annotated[JobSort, Query(description="A `-` turns it round.")] = JobSort.CREATED_DESC,
+) -> Page[Job]:
+    """Jobs that meet all filters, by default the newest first."""
     with store.reading() as tx:
-        return jobs.list_jobs(tx, part)
+        return job_lists.list_jobs(tx, part, which=which, sort=sort)
 
 
 @router.get("/{job_id}", summary="Read a job")
@@ -35,32 +117,36 @@ def read_job(job_id: JobId, store: StoreOf) -> Job:
         return jobs.get_job(tx, job_id)
 
 
-@router.post(
-    "/{job_id}/cancel",
-    status_code=HTTPStatus.ACCEPTED,
-    summary="Cancel a job",
-    responses={409: {"model": Problem, "description": "The job has ended otherwise."}},
-)
-def cancel(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
-    """Cancel at once what nobody works on, ask the worker of a running job to stop.
-
-    Cancelling a cancelled job changes nothing.
-    """
+@router.patch("/{job_id}", summary="Change a job's name, labels or priority")
+def change(job_id: JobId, patch: JobPatch, store: StoreOf, caller: Caller) -> Job:
+    """Change what is named and leave the rest; a new priority counts from the next claim on."""
     with store.writing() as tx:
-        job = jobs.cancel_job(tx, job_id)
-        audit.note(tx, actor_of(caller), "job.cancel", job.id)
+        job = jobs.change_job(tx, job_id, patch)
+        audit.note(tx, actor_of(caller), "job.change", job.id)
         return job
 
 
-@router.get("/{job_id}/trials", summary="List a job's trials")
-def list_trials(job_id: JobId, part: Part, store: StoreOf) -> Page[Trial]:
-    """A job's trials in the order of their creation."""
-    with store.reading() as tx:
-        return trials.list_trials(tx, job_id, part)
+@router.delete(
+    "/{job_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Delete a job",
+    responses=conflict("The job is running."),
+)
+def delete(job_id: JobId, services: ServicesOf, caller: Caller) -> None:
+    """Delete a job with its trials, epochs, networks, events, and files that no other job has."""
+    with services.store.writing() as tx:
+        files = removal.delete_job(tx, job_id)
+        audit.note(tx, actor_of(caller), "job.delete", job_id)
+    _delete_files(services, files)
 
 
-@router.get("/{job_id}/networks", summary="List a job's networks")
-def list_networks(job_id: JobId, part: Part, store: StoreOf) -> Page[Network]:
-    """All networks that a job's trials found, in the order of finding."""
-    with store.reading() as tx:
-        return networks.list_networks_of_job(tx, job_id, part)
+def _delete_files(services: Services, files: list[str]) -> None:
+    for sha256 in files:
+        with services.store.reading() as tx:
+            is_back = networks.has_file(tx, sha256)
+        try:
+            if not is_back:
+                services.artifacts.delete(sha256)
+        except UnavailableError:
+            # The job is gone, and a file that nothing names does no harm.
+            _logger.exception("The file %s stays behind.", sha256)

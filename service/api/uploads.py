@@ -11,6 +11,12 @@ from service.artifacts import Spool
 from service.services import Services
 from service.store import leases, networks
 
+MEDIA_TYPE = "application/octet-stream"
+_BYTES = {
+    "schema": {"type": "string", "contentMediaType": MEDIA_TYPE},
+    "example": "the bytes of a safetensors file",
+}
+
 router = APIRouter(tags=["worker"])
 
 
@@ -32,6 +38,7 @@ def _allowed(token: Token, services: ServicesOf) -> None:
     summary="Hand a file in",
     dependencies=[Depends(_allowed)],
     responses={200: {"model": StoredFile, "description": "The file was there already."}},
+    openapi_extra={"requestBody": {"required": True, "content": {MEDIA_TYPE: _BYTES}}},
 )
 async def upload(
     sha256: Sha256, request: Request, services: ServicesOf, response: Response
@@ -56,4 +63,7 @@ def _store(services: Services, sha256: str, spool: Spool) -> bool:
     services.artifacts.put(sha256, spool)
     with services.store.writing() as tx:
         networks.note_file(tx, sha256, size_bytes=spool.size)
+    if not services.artifacts.has(sha256):
+        # Deleted in between, with the last job that had the same file.
+        services.artifacts.put(sha256, spool)
     return True

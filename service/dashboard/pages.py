@@ -16,7 +16,7 @@ from service.dashboard.login import redirect_to_login
 from service.dashboard.results import networks_of
 from service.dashboard.templating import render
 from service.errors import NotFoundError, UnauthorizedError
-from service.store import Slice, events, jobs, trials
+from service.store import Slice, events, job_lists, jobs, trial_lists
 from shrinknets.frontier import frontier
 
 MAX_TRIALS = 1000
@@ -52,7 +52,7 @@ def list_jobs(request: Request, part: Part, store: StoreOf, caller: Caller) -> H
         return render(
             "jobs.html",
             caller=caller,
-            page=jobs.list_jobs(tx, part),
+            page=job_lists.list_jobs(tx, part),
             is_first_page=part.cursor is None,
             latest_event=events.latest_event_id(tx),
             url=str(request.base_url).rstrip("/"),
@@ -76,7 +76,7 @@ def show_job(job_id: JobId, store: StoreOf, caller: Caller) -> HTMLResponse:
             job=job,
             may_submit=caller.may(Permission.SUBMIT),
             is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
-            trials=trials.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
+            trials=trial_lists.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
             frontier=frontier(networks_of(tx, job_id)),
             latest_event=events.latest_event_id(tx),
         )

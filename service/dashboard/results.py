@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from service.store import Reading, Slice, networks, trials
+from service.store import Reading, Slice, networks, trial_lists
 from shrinknets.wire import Network, Page, Trial
 
 Item = TypeVar("Item")
@@ -18,14 +18,14 @@ def networks_of(tx: Reading, job_id: str) -> list[Network]:
 
 def trials_of(tx: Reading, job_id: str) -> list[Trial]:
     """All trials of a job, in the order of their creation. Raises NotFoundError."""
-    return list(_all(lambda part: trials.list_trials(tx, job_id, part)))
+    return list(_all(lambda part: trial_lists.list_trials(tx, job_id, part)))
 
 
 def _all(read: Callable[[Slice], Page[Item]]) -> Iterator[Item]:
-    cursor: int | None = None
+    cursor: str | None = None
     while True:
         page = read(Slice(cursor=cursor, limit=PART))
         yield from page.items
         if page.next is None:
             return
-        cursor = int(page.next)
+        cursor = page.next

@@ -32,16 +32,18 @@ from shrinknets.wire import (
     TrialState,
 )
 
-ENDINGS = [state for state in TrialState if state.is_final]
+ENDINGS = [*(state for state in TrialState if state.is_final), TrialState.WAITING]
 
 
 def start_attempt(tx: Writing, trial_id: str, token: str, *, lease_seconds: float) -> Attempt:
     """Begin a waiting trial anew, with the right to write for it.
 
-    Raises NotFoundError, LeaseLostError, and ConflictError where the trial does not wait.
+    Raises NotFoundError, LeaseLostError, and ConflictError where the trial does not wait, or its
+    job is to pause.
     """
     trial = get_trial(tx, trial_id)
-    hold_job(tx, trial.job_id, token)
+    if hold_job(tx, trial.job_id, token).pause_requested_at is not None:
+        raise ConflictError(f"Job {trial.job_id!r} is to pause, so no attempt can start.")
     _replace_unseen(tx, trial_id)
     is_mine = trials.c.id == trial_id
     if not move(tx, TRIALS, is_mine, before=TrialState.WAITING, after=TrialState.RUNNING):
@@ -89,6 +91,8 @@ def end_attempt(tx: Writing, attempt_id: str, token: str, end: AttemptEnd) -> Tr
 
     Raises NotFoundError, LeaseLostError, InvalidInputError.
     """
+    if end.state is TrialState.WAITING:
+        return _give_back(tx, attempt_id, token, end)
     if not end.state.is_final:
         raise InvalidInputError("state", end.state.value, f"one of {', '.join(ENDINGS)}")
     moved = move(
@@ -110,6 +114,15 @@ def end_attempt(tx: Writing, attempt_id: str, token: str, end: AttemptEnd) -> Tr
         add_networks(tx, job_id, trial_id, end.networks)
     _end_trial(tx, trial_id, end)
     return get_trial(tx, trial_id)
+
+
+def _give_back(tx: Writing, attempt_id: str, token: str, end: AttemptEnd) -> Trial:
+    is_mine = and_(attempts.c.id == attempt_id, attempts.c.token_digest == digest(token))
+    if not lose_attempts(tx, is_mine, reason=end.reason):
+        row = get_attempt_row(tx, attempt_id)
+        if row.state != AttemptState.LOST or row.token_digest != digest(token):
+            raise LeaseLostError("attempt", attempt_id)
+    return get_trial(tx, get_attempt_row(tx, attempt_id).trial_id)
 
 
 def _take_records(tx: Writing, job_id: str, trial_id: str, batch: list[Record]) -> None:

@@ -1,6 +1,6 @@
-"""Jobs: submit, read, list, cancel."""
+"""Jobs: create, read, change, cancel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
@@ -8,16 +8,16 @@ from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
 from service.errors import ConflictError, NotFoundError
 from service.store.clock import now
 from service.store.ids import Kind, new_id
-from service.store.paging import Slice, read_page
+from service.store.labels import read_labels, set_labels
 from service.store.states import ATTEMPTS, JOBS, TRIALS, move
-from service.store.tables import attempts, jobs, trials
+from service.store.tables import attempts, job_methods, jobs, trials
 from service.store.transactions import Reading, Writing
 from shrinknets.wire import (
     AttemptState,
     Job,
+    JobPatch,
     JobSpec,
     JobState,
-    Page,
     Progress,
     TrialState,
 )
@@ -25,38 +25,54 @@ from shrinknets.wire import (
 _FINAL = [state for state in TrialState if state.is_final]
 
 
-def create_job(tx: Writing, spec: JobSpec) -> Job:
-    """Put a job at the end of the queue."""
-    job_id = new_id(Kind.JOB)
+def create_job(
+    tx: Writing,
+    spec: JobSpec,
+    *,
+    labels: Mapping[str, str] | None = None,
+    priority: int = 0,
+    job_id: str | None = None,
+) -> Job:
+    """Put a job at the end of the queue, or of those of its priority."""
+    job_id = job_id or new_id(Kind.JOB)
+    chosen = spec.methods.chosen()
     tx.connection.execute(
         insert(jobs).values(
             id=job_id,
             state=JobState.QUEUED,
             reason="",
             spec=spec.model_dump(mode="json"),
-            total_trials=sum(spec.methods.chosen().values()),
+            **_named(spec.name),
+            dataset=spec.dataset,
+            priority=priority,
+            total_trials=sum(chosen.values()),
             created_at=now(),
         )
     )
+    rows = [{"job_id": job_id, "method": method} for method in chosen]
+    tx.connection.execute(insert(job_methods), rows)
+    set_labels(tx, job_id, labels or {})
     tx.tell("job", job_id=job_id)
     return get_job(tx, job_id)
 
 
 def get_job(tx: Reading, job_id: str) -> Job:
     """Raises NotFoundError."""
-    return _build(tx, [get_row(tx, job_id)])[0]
+    return build_jobs(tx, [get_row(tx, job_id)])[0]
 
 
-def list_jobs(tx: Reading, part: Slice) -> Page[Job]:
-    """A page of all jobs, newest first, in a constant number of queries."""
-    return read_page(
-        tx,
-        select(jobs),
-        key=jobs.c.seq,
-        part=part,
-        build=lambda rows: _build(tx, rows),
-        newest_first=True,
-    )
+def change_job(tx: Writing, job_id: str, patch: JobPatch) -> Job:
+    """Change a job's name, labels or priority, in whatever state it is. Raises NotFoundError."""
+    lock_row(tx, job_id)
+    changes: dict[str, Any] = {} if patch.name is None else _named(patch.name)
+    if patch.priority is not None:
+        changes["priority"] = patch.priority
+    if changes:
+        tx.connection.execute(update(jobs).where(jobs.c.id == job_id).values(changes))
+    if patch.labels is not None:
+        set_labels(tx, job_id, patch.labels)
+    tx.tell("job", job_id=job_id)
+    return get_job(tx, job_id)
 
 
 def get_row(tx: Reading, job_id: str) -> Row[Any]:
@@ -114,6 +130,10 @@ def cancel_trials(tx: Writing, job_ids: Iterable[str], *, reason: str) -> None:
         )
 
 
+def _named(name: str) -> dict[str, Any]:
+    return {"name": name, "folded_name": name.casefold()}
+
+
 def _one(tx: Reading, job_id: str, query: Select[Any]) -> Row[Any]:
     row = tx.connection.execute(query).one_or_none()
     if row is None:
@@ -131,14 +151,20 @@ def _request_cancel(tx: Writing, job_id: str) -> None:
         tx.tell("job", job_id=job_id)
 
 
-def _build(tx: Reading, rows: Sequence[Row[Any]]) -> list[Job]:
+def build_jobs(tx: Reading, rows: Sequence[Row[Any]]) -> list[Job]:
+    """The jobs of rows, in a constant number of queries."""
     progress = _progress(tx, rows)
+    labels = read_labels(tx, [row.id for row in rows])
     return [
         Job(
             id=row.id,
             state=row.state,
             reason=row.reason,
-            spec=JobSpec.model_validate(row.spec),
+            name=row.name,
+            labels=labels.get(row.id, {}),
+            priority=row.priority,
+            # A job can be renamed; what it was submitted as is of no use to anybody.
+            spec=JobSpec.model_validate({**row.spec, "name": row.name}),
             progress=progress[row.id],
             created_at=row.created_at,
             started_at=row.started_at,

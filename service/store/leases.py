@@ -1,7 +1,7 @@
 """Leases: who may write for a job or an attempt, until when, and what follows when it ends."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import ColumnElement, Row, func, select, update
 
@@ -14,7 +14,13 @@ from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Reading, Writing
 from shrinknets.wire import AttemptState, Claim, Job, JobEnd, JobState, Order, TrialState
 
-RELEASES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED)
+RELEASES = (
+    JobState.SUCCEEDED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+    JobState.PAUSED,
+    JobState.QUEUED,
+)
 """The states in which a worker may leave its job."""
 
 
@@ -28,19 +34,22 @@ class Held:
 
 
 def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None:
-    """Give the oldest queued job to a worker; None where nothing is queued."""
+    """Give the queued job of the highest priority, and of those the oldest, to a worker.
+
+    None where nothing is queued.
+    """
     token = new_token()
-    oldest = (
+    first = (
         select(jobs.c.id)
         .where(jobs.c.state == JobState.QUEUED)
-        .order_by(jobs.c.seq)
+        .order_by(jobs.c.priority.desc(), jobs.c.seq)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     )
     moved = move(
         tx,
         JOBS,
-        jobs.c.id == oldest.scalar_subquery(),
+        jobs.c.id == first.scalar_subquery(),
         before=JobState.QUEUED,
         after=JobState.RUNNING,
         reason="",
@@ -53,7 +62,7 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
     return Claim(job=get_job(tx, moved[0].id), token=token, lease_seconds=lease_seconds)
 
 
-def hold_job(tx: Writing, job_id: str, token: str) -> None:
+def hold_job(tx: Writing, job_id: str, token: str) -> Row[Any]:
     """Make sure that the token holds the job, and that it does so until the commit.
 
     Raises NotFoundError, LeaseLostError.
@@ -61,6 +70,7 @@ def hold_job(tx: Writing, job_id: str, token: str) -> None:
     row = lock_row(tx, job_id)
     if row.state != JobState.RUNNING or row.token_digest != digest(token):
         raise LeaseLostError("job", job_id)
+    return row
 
 
 def renew_job(tx: Writing, job_id: str, token: str, *, lease_seconds: float) -> Order:
@@ -69,12 +79,12 @@ def renew_job(tx: Writing, job_id: str, token: str, *, lease_seconds: float) -> 
         update(jobs)
         .where(*_is_holder(job_id, token))
         .values(lease_expires_at=now(plus_seconds=lease_seconds))
-        .returning(jobs.c.cancel_requested_at)
+        .returning(jobs.c.cancel_requested_at, jobs.c.pause_requested_at)
     ).one_or_none()
     if row is None:
         get_row(tx, job_id)
         raise LeaseLostError("job", job_id)
-    return Order.CONTINUE if row.cancel_requested_at is None else Order.STOP
+    return _order(row)
 
 
 def release_job(tx: Writing, job_id: str, token: str, end: JobEnd) -> Job:
@@ -85,14 +95,12 @@ def release_job(tx: Writing, job_id: str, token: str, end: JobEnd) -> Job:
     if end.state not in RELEASES:
         raise InvalidInputError("state", end.state.value, f"one of {', '.join(RELEASES)}")
     row = lock_row(tx, job_id)
-    # A job that was asked to stop must not come back from the queue.
-    is_unwanted = end.state is JobState.QUEUED and row.cancel_requested_at is not None
-    after = JobState.CANCELLED if is_unwanted else end.state
+    after = _state_to_leave_in(row, end.state)
     if not _leave(tx, job_id, token, after, end.reason):
-        if row.token_digest == digest(token) and row.state == after:
+        if row.token_digest == digest(token) and _is_same(row.state, after):
             return get_job(tx, job_id)
         raise LeaseLostError("job", job_id)
-    if after is JobState.QUEUED:
+    if after in {JobState.QUEUED, JobState.PAUSED}:
         lose_attempts(tx, attempts.c.job_id == job_id, reason="Its worker gave the job back.")
     else:
         cancel_trials(tx, [job_id], reason=f"The job {after.value} before this trial ended.")
@@ -117,8 +125,7 @@ def renew_attempt(tx: Writing, attempt_id: str, token: str, *, lease_seconds: fl
     if row is None:
         get_attempt_row(tx, attempt_id)
         raise LeaseLostError("attempt", attempt_id)
-    is_cancelled = get_row(tx, row.job_id).cancel_requested_at is not None
-    order = Order.STOP if is_cancelled else Order.CONTINUE
+    order = _order(get_row(tx, row.job_id))
     return Held(job_id=row.job_id, trial_id=row.trial_id, order=order)
 
 
@@ -146,7 +153,7 @@ def get_attempt_row(tx: Reading, attempt_id: str) -> Row[Any]:
 
 
 def expire_jobs(tx: Writing) -> list[str]:
-    """Take the jobs of silent workers back: to the queue, or cancelled if that was asked for."""
+    """Take the jobs of silent workers back: to the queue, or cancelled or paused as was asked."""
     overdue = (
         select(jobs.c.id)
         .where(jobs.c.state == JobState.RUNNING, jobs.c.lease_expires_at < now())
@@ -157,7 +164,12 @@ def expire_jobs(tx: Writing) -> list[str]:
     if not ids:
         return []
     lose_attempts(tx, attempts.c.job_id.in_(ids), reason="Its worker was silent for too long.")
-    nobody: dict[str, Any] = {"worker": None, "token_digest": None, "lease_expires_at": None}
+    nobody: dict[str, Any] = {
+        "worker": None,
+        "token_digest": None,
+        "lease_expires_at": None,
+        "pause_requested_at": None,
+    }
     cancelled = move(
         tx,
         JOBS,
@@ -169,6 +181,16 @@ def expire_jobs(tx: Writing) -> list[str]:
         **nobody,
     )
     cancel_trials(tx, [row.id for row in cancelled], reason="The job was cancelled.")
+    move(
+        tx,
+        JOBS,
+        jobs.c.id.in_(ids),
+        jobs.c.pause_requested_at.is_not(None),
+        before=JobState.RUNNING,
+        after=JobState.PAUSED,
+        reason="Paused on request, after its worker went silent.",
+        **nobody,
+    )
     move(
         tx,
         JOBS,
@@ -224,8 +246,36 @@ def _leave(tx: Writing, job_id: str, token: str, after: JobState, reason: str) -
         reason=reason or _default_reason(after),
         worker=None,
         lease_expires_at=None,
+        pause_requested_at=None,
     )
     return bool(moved)
+
+
+def _is_same(state: JobState, after: JobState) -> bool:
+    """Whether a job that was released before stands as this release would leave it."""
+    given_back = {JobState.QUEUED, JobState.PAUSED}
+    return state == after or {state, after} <= given_back
+
+
+def _order(row: Row[Any]) -> Order:
+    if row.cancel_requested_at is not None:
+        return Order.STOP
+    return Order.CONTINUE if row.pause_requested_at is None else Order.PAUSE
+
+
+def _state_to_leave_in(row: Row[Any], wished: JobState) -> JobState:
+    """What was asked for meanwhile counts: a cancelled job must not come back from the queue."""
+    if wished not in {JobState.QUEUED, JobState.PAUSED}:
+        return wished
+    match _order(row):
+        case Order.STOP:
+            return JobState.CANCELLED
+        case Order.PAUSE:
+            return JobState.PAUSED
+        case Order.CONTINUE:
+            return JobState.QUEUED
+        case order:
+            assert_never(order)
 
 
 def _default_reason(after: JobState) -> str:
@@ -234,5 +284,7 @@ def _default_reason(after: JobState) -> str:
             return "Cancelled on request."
         case JobState.QUEUED:
             return "Its worker gave it back; it waits for another."
+        case JobState.PAUSED:
+            return "Paused on request."
         case _:
             return ""

@@ -1,21 +1,52 @@
 """Networks: what trials found, and the files with their weights."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select
+from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import InvalidInputError, NotFoundError
 from service.store.clock import now
 from service.store.ids import Kind, new_id
 from service.store.jobs import get_row as get_job_row
-from service.store.paging import Slice, read_page
+from service.store.paging import Slice, Sort, read_page, read_sorted_page
 from service.store.rows import build
 from service.store.tables import artifacts, networks, trials
 from service.store.transactions import Reading, Writing
 from service.store.trials import get_trial
-from shrinknets.wire import Network, NetworkResult, Page
+from shrinknets.wire import Method, Network, NetworkResult, NetworkSort, Page
+
+_COLUMNS = {
+    "found": networks.c.seq,
+    **{
+        name: networks.c[name]
+        for name in ("parameters", "macs", "validation_accuracy", "test_accuracy")
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFilter:
+    """Which networks are asked for: those that meet all that is named."""
+
+    method: Method | None = None
+    max_parameters: int | None = None
+    max_macs: int | None = None
+    min_validation_accuracy: float | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        found = []
+        if self.method is not None:
+            found.append(trials.c.method == self.method)
+        if self.max_parameters is not None:
+            found.append(networks.c.parameters <= self.max_parameters)
+        if self.max_macs is not None:
+            found.append(networks.c.macs <= self.max_macs)
+        if self.min_validation_accuracy is not None:
+            found.append(networks.c.validation_accuracy >= self.min_validation_accuracy)
+        return found
 
 
 def add_networks(tx: Writing, job_id: str, trial_id: str, found: Sequence[NetworkResult]) -> None:
@@ -56,6 +87,53 @@ def list_networks_of_trial(tx: Reading, trial_id: str, part: Slice) -> Page[Netw
     get_trial(tx, trial_id)
     query = _query().where(networks.c.trial_id == trial_id)
     return read_page(tx, query, key=networks.c.seq, part=part, build=_build_all)
+
+
+def list_networks(
+    tx: Reading, part: Slice, *, which: NetworkFilter, sort: NetworkSort
+) -> Page[Network]:
+    """A page of the networks of all jobs. Raises InvalidInputError."""
+    query = _query().where(*which.conditions())
+    order = Sort.read(sort, _COLUMNS)
+    return read_sorted_page(tx, query, key=networks.c.seq, sort=order, part=part, build=_build_all)
+
+
+def read_frontier(
+    tx: Reading, job_id: str, *, max_parameters: int | None = None, max_macs: int | None = None
+) -> Page[Network]:
+    """The networks of a job that no other of those within the limits beats, smallest first.
+
+    The same as `shrinknets.frontier` finds: of networks that tie in both, the first counts.
+    Raises NotFoundError.
+    """
+    get_job_row(tx, job_id)
+    which = NetworkFilter(max_parameters=max_parameters, max_macs=max_macs)
+    ids = _frontier_ids(networks.c.job_id == job_id, *which.conditions())
+    query = _query().where(networks.c.id.in_(ids)).order_by(networks.c.parameters)
+    return Page(items=_build_all(tx.connection.execute(query).all()))
+
+
+def read_frontiers(tx: Reading, job_ids: Sequence[str]) -> dict[str, list[Network]]:
+    """The frontier of each of these jobs that has networks, smallest first."""
+    ids = _frontier_ids(networks.c.job_id.in_(job_ids))
+    query = _query().where(networks.c.id.in_(ids)).order_by(networks.c.parameters)
+    frontiers: dict[str, list[Network]] = {}
+    for network in _build_all(tx.connection.execute(query).all()):
+        frontiers.setdefault(network.job_id, []).append(network)
+    return frontiers
+
+
+def _frontier_ids(*which: ColumnElement[bool]) -> Select[tuple[str]]:
+    """Selects the networks that no smaller one of the same job reaches in validation accuracy."""
+    accuracy = networks.c.validation_accuracy
+    smaller = func.max(accuracy).over(
+        partition_by=networks.c.job_id,
+        order_by=(networks.c.parameters, accuracy.desc(), networks.c.seq),
+        rows=(None, -1),
+    )
+    ranked = select(networks.c.id, accuracy, smaller.label("reached")).where(*which).subquery()
+    is_best = or_(ranked.c.reached.is_(None), ranked.c.validation_accuracy > ranked.c.reached)
+    return select(ranked.c.id).where(is_best)
 
 
 def has_file(tx: Reading, sha256: str) -> bool:

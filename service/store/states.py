@@ -14,7 +14,7 @@ from service.store.transactions import Writing
 from shrinknets.wire import AttemptState, JobState, TrialState
 
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(
         {
             JobState.QUEUED,
@@ -24,9 +24,11 @@ JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
             JobState.CANCELLED,
         }
     ),
-    JobState.PAUSED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
+    # Resumed it waits for a worker as any other: nobody holds a paused job.
+    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    # To try failed trials again.
+    JobState.SUCCEEDED: frozenset({JobState.QUEUED}),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset(),
 }
 
@@ -44,9 +46,10 @@ TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     ),
     TrialState.COMPLETE: frozenset(),
     TrialState.PRUNED: frozenset(),
-    TrialState.FAILED: frozenset(),
+    TrialState.FAILED: frozenset({TrialState.WAITING}),
     TrialState.INFEASIBLE: frozenset(),
-    TrialState.CANCELLED: frozenset(),
+    # Cut off by the end of a job that is tried again.
+    TrialState.CANCELLED: frozenset({TrialState.WAITING}),
 }
 
 ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
@@ -62,18 +65,31 @@ class Machine:
 
     table: Table
     moves: Mapping[Any, frozenset[Any]]
+    final: frozenset[Any]
+    """The states in which something has ended, and has the time of that."""
     returning: tuple[Column[Any], ...]
     event: str | None
     """The kind of event that tells of a move."""
 
 
-JOBS = Machine(table=jobs, moves=JOB_MOVES, returning=(jobs.c.id,), event="job")
+JOBS = Machine(
+    table=jobs,
+    moves=JOB_MOVES,
+    final=frozenset(state for state in JobState if state.is_final),
+    returning=(jobs.c.id,),
+    event="job",
+)
 TRIALS = Machine(
-    table=trials, moves=TRIAL_MOVES, returning=(trials.c.id, trials.c.job_id), event="trial"
+    table=trials,
+    moves=TRIAL_MOVES,
+    final=frozenset(state for state in TrialState if state.is_final),
+    returning=(trials.c.id, trials.c.job_id),
+    event="trial",
 )
 ATTEMPTS = Machine(
     table=attempts,
     moves=ATTEMPT_MOVES,
+    final=frozenset({AttemptState.ENDED, AttemptState.LOST}),
     returning=(attempts.c.id, attempts.c.job_id, attempts.c.trial_id),
     event=None,
 )
@@ -105,7 +121,7 @@ def move(
     statement = (
         update(table)
         .where(table.c.state == before, *which)
-        .values(state=after, **_times(machine, after), **values)
+        .values(state=after, **_times(machine, before, after), **values)
         .returning(*machine.returning)
     )
     moved = tx.connection.execute(statement).all()
@@ -114,12 +130,13 @@ def move(
     return moved
 
 
-def _times(machine: Machine, after: StrEnum) -> dict[str, Any]:
-    if not machine.moves[after]:
+def _times(machine: Machine, before: StrEnum, after: StrEnum) -> dict[str, Any]:
+    if after in machine.final:
         return {"ended_at": now()}
+    again = {"ended_at": None} if before in machine.final else {}
     if after.value == "running":
-        return {"started_at": func.coalesce(machine.table.c.started_at, now())}
-    return {}
+        return {**again, "started_at": func.coalesce(machine.table.c.started_at, now())}
+    return again
 
 
 def _tell(tx: Writing, machine: Machine, row: Row[Any]) -> None:

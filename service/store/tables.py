@@ -56,16 +56,58 @@ jobs = Table(
     Column("state", _one_of(JobState, "state"), nullable=False),
     Column("reason", Text, nullable=False),
     Column("spec", JSON, nullable=False),
+    Column("name", String(200), nullable=False, server_default=""),
+    # For searching: databases do not agree on which letters are the same in small.
+    Column("folded_name", Text, nullable=False, server_default=""),
+    Column("dataset", String(200), nullable=False, server_default=""),
+    Column("priority", BigInteger, nullable=False, server_default="0"),
     Column("total_trials", BigInteger, nullable=False),
     Column("worker", String(200)),
     Column("token_digest", _Sha256),
     Column("lease_expires_at", UtcTime),
     Column("cancel_requested_at", UtcTime),
+    Column("pause_requested_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
     Index(None, "state", "seq"),
+    Index(None, "dataset", "seq"),
+    Index(None, "priority", "seq"),
+    Index(None, "ended_at", "seq"),
     sqlite_autoincrement=True,
+)
+# Claims take the highest priority and of that the oldest, whatever the length of the queue.
+Index("ix_jobs_queue", jobs.c.state, jobs.c.priority.desc(), jobs.c.seq)
+
+job_methods = Table(
+    "job_methods",
+    metadata,
+    Column("job_id", _Id, ForeignKey("jobs.id"), primary_key=True),
+    Column("method", _one_of(Method, "method"), primary_key=True),
+    Index(None, "method", "job_id"),
+)
+
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("job_id", _Id, ForeignKey("jobs.id"), primary_key=True),
+    Column("key", String(63), primary_key=True),
+    Column("value", String(200), nullable=False),
+    Index(None, "key", "value", "job_id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("body_digest", _Sha256, nullable=False),
+    # Deferred: the key is taken first, and who comes second waits for it before making a job.
+    Column(
+        "job_id", _Id, ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), nullable=False
+    ),
+    Column("created_at", UtcTime, nullable=False),
+    Index(None, "job_id"),
+    Index(None, "created_at"),
 )
 
 trials = Table(
@@ -157,6 +199,11 @@ networks = Table(
     Column("weights_bytes", BigInteger, nullable=False),
     Index(None, "job_id", "seq"),
     Index(None, "trial_id", "seq"),
+    Index(None, "parameters", "seq"),
+    Index(None, "macs", "seq"),
+    Index(None, "validation_accuracy", "seq"),
+    Index(None, "test_accuracy", "seq"),
+    Index(None, "weights_sha256"),
     sqlite_autoincrement=True,
 )
 
@@ -169,6 +216,7 @@ events = Table(
     Column("kind", String(16), nullable=False),
     Column("at", UtcTime, nullable=False),
     Index(None, "job_id", "id"),
+    Index(None, "trial_id"),
     sqlite_autoincrement=True,
 )
 

@@ -1,20 +1,17 @@
-"""Trials: announce, read, list, and the summary that each carries of its records."""
+"""Trials: announce, read, and the summary that each carries of its records."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Row, ScalarSelect, func, insert, select, update
+from sqlalchemy import Column, ScalarSelect, func, insert, select, update
 
 from service.errors import NotFoundError
 from service.store.clock import now
 from service.store.ids import Kind, new_id
-from service.store.jobs import get_row as get_job_row
 from service.store.leases import hold_job
-from service.store.paging import Slice, read_page
 from service.store.rows import build
 from service.store.tables import records, trials
 from service.store.transactions import Reading, Writing
-from shrinknets.wire import Page, Trial, TrialRequest, TrialState
+from shrinknets.wire import Trial, TrialRequest, TrialState
 
 
 def create_trial(tx: Writing, job_id: str, token: str, request: TrialRequest) -> tuple[Trial, bool]:
@@ -57,13 +54,6 @@ def get_trial(tx: Reading, trial_id: str) -> Trial:
     return build(Trial, row)
 
 
-def list_trials(tx: Reading, job_id: str, part: Slice) -> Page[Trial]:
-    """A page of a job's trials in the order of their creation. Raises NotFoundError."""
-    get_job_row(tx, job_id)
-    query = select(trials).where(trials.c.job_id == job_id)
-    return read_page(tx, query, key=trials.c.seq, part=part, build=_build_all)
-
-
 def summarise(tx: Writing, trial_id: str) -> None:
     """Bring the trial's summary up to date with its records."""
 
@@ -86,7 +76,3 @@ def summarise(tx: Writing, trial_id: str) -> None:
             reported_at=now(),
         )
     )
-
-
-def _build_all(rows: Sequence[Row[Any]]) -> list[Trial]:
-    return [build(Trial, row) for row in rows]

@@ -22,6 +22,9 @@ for command in (
     _jobs.list_jobs,
     _jobs.show,
     _jobs.cancel,
+    _jobs.pause,
+    _jobs.resume,
+    _jobs.delete,
     _jobs.download,
 ):
     app.command(name=command.__name__.removesuffix("_jobs"))(command)

@@ -1,5 +1,6 @@
-"""The commands about jobs: submit, watch, list, show, cancel, download."""
+"""The commands about jobs, from their submission to their networks."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -51,6 +52,13 @@ def submit(
     lr: Annotated[float | None, typer.Option(help="Adam's step size. [default: 0.001]")] = None,
     seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
     name: Annotated[str, typer.Option(help="For people.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY:VALUE, to find it by; once for each."),
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-100, max=100, help="Higher ones run first. [default: 0]")
+    ] = None,
     spec: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A JSON file with the whole job instead."),
@@ -63,7 +71,8 @@ def submit(
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     with Client(url) as client:
         if spec is not None:
-            if dataset or method or trials or width or any(training.values()):
+            others = (dataset, method, trials, width, label, priority, *training.values())
+            if any(others):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
                 )
@@ -77,6 +86,8 @@ def submit(
                 training={k: v for k, v in training.items() if v is not None} or None,
                 seed=seed,
                 name=name,
+                labels=_read_labels(label or []) or None,
+                priority=priority,
             )
         if watching:
             _wait_and_show(client, job, as_json=as_json)
@@ -95,15 +106,29 @@ def watch(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
 
 def list_jobs(
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    state: Annotated[
+        list[wire.JobState] | None,
+        typer.Option(help="Only those in this state; may be given more than once."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Only those with this label, KEY or KEY:VALUE.")
+    ] = None,
+    sort: Annotated[
+        wire.JobSort, typer.Option(help="The order; a - turns it round.")
+    ] = wire.JobSort.CREATED_DESC,
     url: Url = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest jobs."""
+    """List jobs, the newest first."""
     with Client(url) as client:
-        infos = [job.info for job, _ in zip(client.jobs(), range(limit), strict=False)]
+        found = client.jobs(state=state or (), label=label or (), sort=sort)
+        infos = [job.info for job in itertools.islice(found, limit)]
     if as_json:
         _print_json(infos)
+        return
+    if not infos and (state or label):
+        _print("no such jobs")
         return
     if not infos:
         _print("no jobs yet: `shrinknets submit --dataset digits --method path` queues one")
@@ -116,7 +141,7 @@ def list_jobs(
         table.add_row(
             info.id,
             info.state.value,
-            Text(info.spec.name),
+            Text(info.name),
             info.spec.dataset.value,
             f"{done.ended}/{done.total}",
             "–" if accuracy is None else f"{accuracy:.1%}",
@@ -139,6 +164,34 @@ def cancel(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
         _print_json(info)
     else:
         _print(f"{info.id} {info.state}" + ("" if info.state.is_final else ", stopping"))
+
+
+def pause(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
+    """Let a job's worker go until it is resumed; running trials will start anew."""
+    with Client(url) as client:
+        info = client.job(job).pause().info
+    if as_json:
+        _print_json(info)
+    else:
+        is_asked = info.state is wire.JobState.RUNNING
+        _print(f"{info.id} {info.state}" + (", pausing" if is_asked else ""))
+
+
+def resume(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
+    """Put a paused job back into the queue."""
+    with Client(url) as client:
+        info = client.job(job).resume().info
+    if as_json:
+        _print_json(info)
+    else:
+        _print(f"{info.id} {info.state}")
+
+
+def delete(job: JobId, url: Url = None) -> None:
+    """Delete a job with its trials, networks and files; one that runs must be cancelled first."""
+    with Client(url) as client:
+        client.job(job).delete()
+    _print(f"{job} deleted")
 
 
 def download(
@@ -196,6 +249,10 @@ def _show(client: Client, job: Job, *, as_json: bool) -> None:
 
 def _dumped(networks: list[wire.Network]) -> list[dict[str, Any]]:
     return [network.model_dump(mode="json") for network in frontier(networks)]
+
+
+def _read_labels(labels: list[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (label.partition(":") for label in labels)}
 
 
 def _read_json(path: Path) -> object:

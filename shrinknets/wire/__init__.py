@@ -1,6 +1,7 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
-from shrinknets.wire._base import Wire, WrongFieldError
+from shrinknets.wire._base import Text, Wire, WrongFieldError
+from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
 from shrinknets.wire.keys import (
     KEY_PREFIX,
     KEY_VARIABLE,
@@ -35,6 +36,7 @@ from shrinknets.wire.results import (
     Record,
     Trial,
 )
+from shrinknets.wire.sorts import JobSort, NetworkSort, TrialSort
 from shrinknets.wire.spec import (
     DatasetName,
     FixedL2Search,
@@ -51,8 +53,19 @@ from shrinknets.wire.spec import (
     TrainingSpec,
 )
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
+from shrinknets.wire.submission import (
+    IDEMPOTENCY_HEADER,
+    CloneChanges,
+    JobPatch,
+    JobSubmission,
+    LabelKey,
+    Labels,
+    Plan,
+    Priority,
+)
 
 __all__ = [
+    "IDEMPOTENCY_HEADER",
     "KEY_PREFIX",
     "KEY_VARIABLE",
     "LEASE_HEADER",
@@ -62,6 +75,8 @@ __all__ = [
     "AuditEntry",
     "Claim",
     "ClaimRequest",
+    "CloneChanges",
+    "Comparison",
     "DatasetName",
     "Event",
     "FieldError",
@@ -69,24 +84,35 @@ __all__ = [
     "FixedSearch",
     "IntRange",
     "Job",
+    "JobComparison",
     "JobEnd",
+    "JobPatch",
+    "JobSort",
     "JobSpec",
     "JobState",
+    "JobSubmission",
     "Key",
+    "LabelKey",
+    "Labels",
     "LogRange",
     "MLPBounds",
     "Method",
+    "MethodComparison",
     "Methods",
     "Network",
     "NetworkResult",
+    "NetworkSort",
     "Order",
     "Outcome",
     "Page",
     "Params",
     "PathRun",
     "Phase",
+    "Plan",
+    "Priority",
     "Problem",
     "Progress",
+    "Quartiles",
     "Record",
     "RecordBatch",
     "Renewal",
@@ -94,10 +120,12 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Text",
     "TrainingSpec",
     "Trial",
     "TrialAssignment",
     "TrialRequest",
+    "TrialSort",
     "TrialState",
     "Wire",
     "WrongFieldError",

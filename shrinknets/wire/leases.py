@@ -1,8 +1,8 @@
 """What workers and trials say to the service, and what it answers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Count, Storable, Wire, Words
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
@@ -13,8 +13,40 @@ LEASE_HEADER = "Lease-Token"
 """Every write of a worker or a trial shows the token of its lease in this header."""
 
 
+_RECORD: Any = {
+    "step": 1,
+    "phase": "shrink",
+    "train_loss": 0.71,
+    "validation_loss": 0.78,
+    "validation_accuracy": 0.81,
+    "widths": [93, 41],
+    "parameters": 10393,
+    "macs": 10249,
+    "lam": 0.004,
+    "seconds": 0.12,
+}
+_NETWORK: Any = {
+    "widths": [12, 7],
+    "hidden_units": 19,
+    "parameters": 951,
+    "macs": 922,
+    "validation_accuracy": 0.95,
+    "test_accuracy": 0.94,
+    "step": 52,
+    "lam": 0.004,
+    "weights_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "weights_bytes": 5120,
+}
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 class ClaimRequest(Wire):
     """A worker asks for the next job."""
+
+    model_config = _example(worker="gpu-7")
 
     worker: Annotated[str, Field(min_length=1, max_length=200), Storable]
     """The worker's name, for people."""
@@ -37,6 +69,8 @@ class Renewal(Wire):
 
 class TrialRequest(Wire):
     """The driver announces a trial; the same (method, number) again gives the same trial."""
+
+    model_config = _example(method="shrinknets", number=0, params={"lam": 0.004}, seed=11)
 
     method: Method
     number: Count
@@ -63,14 +97,18 @@ class TrialAssignment(Wire):
 class RecordBatch(Wire):
     """Epochs since the last batch; an empty batch only renews the lease."""
 
+    model_config = _example(records=[_RECORD])
+
     records: Annotated[list[Record], Field(max_length=10_000)] = []
 
 
 class AttemptEnd(Wire):
     """How an attempt ended: the rest of its records and its networks, taken all or nothing."""
 
+    model_config = _example(state="complete", records=[_RECORD], networks=[_NETWORK])
+
     state: TrialState
-    """`complete`, `infeasible`, `failed` or `cancelled`."""
+    """`complete`, `infeasible`, `failed` or `cancelled`; `waiting` gives the trial back."""
     reason: Words = ""
     records: list[Record] = []
     networks: list[NetworkResult] = []
@@ -78,7 +116,9 @@ class AttemptEnd(Wire):
 
 
 class JobEnd(Wire):
-    """The driver gives the job back: `succeeded`, `failed`, `cancelled`, or `queued` again."""
+    """The driver gives the job back: `succeeded`, `failed`, `cancelled`, `paused`, or `queued`."""
+
+    model_config = _example(state="succeeded")
 
     state: JobState
     reason: Words = ""

@@ -33,6 +33,11 @@ class Job(Wire):
     state: JobState
     reason: str
     """Why it is in this state, in words; empty where the state says all."""
+    name: str
+    """For people; may change, as labels and priority may."""
+    labels: dict[str, str]
+    priority: int
+    """Jobs of higher priority are claimed first."""
     spec: JobSpec
     progress: Progress
     created_at: datetime

@@ -4,7 +4,10 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands; `succeeded`, `failed` and `cancelled` are for ever."""
+    """Where a job stands; it has ended with `succeeded`, `failed` or `cancelled`.
+
+    Only a retry of failed trials puts an ended job back into the queue.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -19,7 +22,7 @@ class JobState(StrEnum):
 
 
 class TrialState(StrEnum):
-    """Where a trial stands; `waiting` and `running` are the only states that it can leave."""
+    """Where a trial stands; it has ended unless it is `waiting` or `running`."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -46,6 +49,8 @@ class Order(StrEnum):
     """What the service tells the holder of a lease each time it renews."""
 
     CONTINUE = "continue"
+    PAUSE = "pause"
+    """Give the trial, or the job, back: it will go on later."""
     STOP = "stop"
 
 

@@ -212,3 +212,28 @@ def test_a_job_goes_on_after_serve_was_killed_and_started_again(start_serving: S
         assert len(trials) == 8
         assert {t.id: t for t in trials if t.id in before} == before
         assert len(job.networks()) == 8
+
+
+def test_a_job_is_paused_resumed_listed_and_deleted(run: Run, client: Client) -> None:
+    job_id = run(
+        *("submit", "--dataset", "digits", "--method", "fixed", "--trials", "2"),
+        *("--epochs", "100000", "--label", "team:vision", "--priority", "5"),
+    ).stdout.strip()
+    assert run("pause", job_id).stdout.startswith(job_id)
+    deadline = time.monotonic() + 20
+    while client.job(job_id).state is not JobState.PAUSED:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (listed,) = json.loads(
+        run("list", "--state", "paused", "--label", "team:vision", "--json").stdout
+    )
+    assert (listed["id"], listed["priority"]) == (job_id, 5)
+    assert run("list", "--state", "failed", "--label", "team:x").stdout == "no such jobs\n"
+    assert run("resume", job_id).stdout == f"{job_id} queued\n"
+    run("cancel", job_id)
+    while not client.job(job_id).state.is_final:
+        assert time.monotonic() < deadline + 20
+        time.sleep(0.1)
+    assert run("delete", job_id).stdout == f"{job_id} deleted\n"
+    gone = run("delete", job_id)
+    assert (gone.returncode, gone.stdout) == (1, "")

@@ -29,7 +29,7 @@ def test_even_the_answer_to_our_own_bug_has_them(
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("service.store.jobs.list_jobs", fail)
+    monkeypatch.setattr("service.store.job_lists.list_jobs", fail)
     answer = client.get("/api/v1/jobs")
     problem(answer, 500)
     assert answer.headers["x-content-type-options"] == "nosniff"

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from service.store import Slice, Store, jobs
+from service.store import Slice, Store, job_lists
 from tests.service import hands
 from tests.service.actors import WorkerActor, network, ok, problem, record, sha256, spec
 
@@ -55,7 +55,7 @@ def test_a_list_of_jobs_costs_the_same_number_of_queries_whatever_its_length(
         counted.clear()
         with store.reading() as tx:
             event.listen(tx.connection, "before_cursor_execute", count)
-            jobs.list_jobs(tx, Slice())
+            job_lists.list_jobs(tx, Slice())
         return sum(statement.startswith("SELECT") for statement in counted)
 
     hands.submit(store)
@@ -64,7 +64,7 @@ def test_a_list_of_jobs_costs_the_same_number_of_queries_whatever_its_length(
         hands.submit(store)
         held = hands.claim(store)
         hands.report(store, hands.start(store, held, hands.announce(store, held)), 1)
-    assert queries() == few == 3
+    assert queries() == few == 4
 
 
 def test_progress_tells_what_the_trials_reported(client: httpx.Client, worker: WorkerActor) -> None:
@@ -254,7 +254,7 @@ def test_what_does_not_exist_is_a_404_problem(client: httpx.Client, path: str) -
 
 
 def test_a_wrong_method_is_a_405_problem_that_names_the_right_one(client: httpx.Client) -> None:
-    response = client.delete("/api/v1/jobs/job-0000000000")
+    response = client.delete("/api/v1/trials/trial-0000000000")
     assert problem(response, 405)["detail"] == "Got 'DELETE', allowed is GET."
     assert response.headers["allow"] == "GET"
 

@@ -90,5 +90,5 @@ def test_keys_are_listed_page_by_page(store: Store) -> None:
     with store.reading() as tx:
         first = keys.list_keys(tx, Slice(limit=2))
         assert first.next is not None
-        rest = keys.list_keys(tx, Slice(limit=2, cursor=int(first.next)))
+        rest = keys.list_keys(tx, Slice(limit=2, cursor=first.next))
     assert [key.id for key in (*first.items, *rest.items)] == made

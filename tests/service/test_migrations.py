@@ -1,14 +1,29 @@
-"""A database of an earlier version is brought to this one with all that it holds."""
+"""Migrations keep what an older version stored, and fill in what it did not know."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
-from service.store import Slice, Store, audit, jobs, keys, require_head, upgrade_to_head
+from service.store import (
+    Slice,
+    Store,
+    audit,
+    job_lists,
+    jobs,
+    keys,
+    leases,
+    require_head,
+    upgrade_to_head,
+)
 from service.store.engine import make_engine
+from service.store.job_lists import JobFilter
 from service.store.schema import _config
-from shrinknets.wire import JobSpec, Role
+from shrinknets.wire import JobSort, JobSpec, Method, Role
 from tests.service.actors import spec
 
 JOB = """
@@ -16,6 +31,94 @@ JOB = """
     VALUES ('job-0000000001', 'succeeded', '', :spec, 2, :at)
 """
 EVENT = "INSERT INTO events (job_id, kind, at) VALUES ('job-0000000001', 'job', :at)"
+TIME = "2026-01-02 03:04:05.000000"
+
+
+def upgrade(url: str, revision: str) -> Engine:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), revision)
+    return engine
+
+
+def submit_as_in_0001(engine: Engine, job_id: str, state: str, body: dict[str, Any]) -> None:
+    stored = JobSpec.model_validate(body).model_dump_json()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO jobs (id, state, reason, spec, total_trials, created_at, ended_at) "
+                "VALUES (:id, :state, '', :spec, 2, :time, :ended)"
+            ),
+            {
+                "id": job_id,
+                "state": state,
+                "spec": stored,
+                "time": TIME,
+                "ended": TIME if state == "failed" else None,
+            },
+        )
+
+
+@pytest.fixture
+def upgraded(empty_database_url: str) -> str:
+    """A database that was filled by the first version and then migrated."""
+    engine = upgrade(empty_database_url, "0001")
+    methods = {"path": {}, "fixed": {"trials": 1}}
+    submit_as_in_0001(engine, "job-a", "failed", spec(name="Größe", dataset="wine", seed=9))
+    submit_as_in_0001(engine, "job-b", "queued", spec(methods=methods))
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO events (job_id, kind, at) VALUES ('job-a', 'job', :time)"),
+            {"time": TIME},
+        )
+    engine.dispose()
+    upgrade_to_head(empty_database_url)
+    return empty_database_url
+
+
+def test_jobs_of_the_first_version_are_found_by_name_data_set_and_method(upgraded: str) -> None:
+    def found(which: JobFilter) -> list[str]:
+        with store.reading() as tx:
+            return [job.id for job in job_lists.list_jobs(tx, Slice(), which=which).items]
+
+    with Store(upgraded) as store:
+        assert found(JobFilter(text="GRÖSSE")) == ["job-a"]
+        assert found(JobFilter(dataset="digits")) == ["job-b"]
+        assert found(JobFilter(method=Method.PATH)) == ["job-b"]
+        assert found(JobFilter(method=Method.FIXED)) == ["job-b"]
+        assert found(JobFilter(method=Method.SHRINKNETS)) == ["job-a"]
+        assert found(JobFilter(method=Method.FIXED_L2)) == []
+
+
+def test_jobs_of_the_first_version_are_read_and_claimed(upgraded: str) -> None:
+    with Store(upgraded) as store:
+        with store.reading() as tx:
+            old = jobs.get_job(tx, "job-a")
+            by_end = job_lists.list_jobs(tx, Slice(), sort=JobSort.ENDED).items
+        assert (old.name, old.labels, old.priority, old.spec.seed) == ("Größe", {}, 0, 9)
+        assert [job.id for job in by_end] == ["job-a", "job-b"]
+        with store.writing() as tx:
+            claim = leases.claim_job(tx, worker="w", lease_seconds=9)
+        assert claim is not None
+        assert claim.job.id == "job-b"
+
+
+def test_a_database_can_be_taken_back_to_the_first_version(upgraded: str) -> None:
+    engine = make_engine(upgraded)
+    with engine.begin() as connection:
+        command.downgrade(_config(connection), "0001")
+    with engine.begin() as connection:
+        stored = connection.execute(text("SELECT id, spec FROM jobs ORDER BY seq")).all()
+        assert [row.id for row in stored] == ["job-a", "job-b"]
+        first = stored[0].spec if isinstance(stored[0].spec, dict) else json.loads(stored[0].spec)
+        assert first["name"] == "Größe"
+    engine.dispose()
+
+
+def test_every_migration_has_a_name_that_begins_with_its_revision() -> None:
+    folder = Path(__file__).parents[2] / "service" / "store" / "migrations" / "versions"
+    for path in folder.glob("0*.py"):
+        assert f'revision = "{path.name[:4]}"' in path.read_text()
 
 
 def test_what_version_1_stored_is_there_in_this_version(empty_database_url: str) -> None:
@@ -36,7 +139,7 @@ def test_what_version_1_stored_is_there_in_this_version(empty_database_url: str)
     require_head(empty_database_url)
     with Store(empty_database_url) as store:
         with store.reading() as tx:
-            (job,) = jobs.list_jobs(tx, Slice()).items
+            (job,) = job_lists.list_jobs(tx, Slice()).items
             assert not keys.has_keys(tx)
             assert audit.list_entries(tx, Slice()).items == []
         assert (job.id, job.spec, job.created_at) == ("job-0000000001", job_spec, at)
@@ -47,4 +150,4 @@ def test_what_version_1_stored_is_there_in_this_version(empty_database_url: str)
             jobs.create_job(tx, job_spec)
         with store.reading() as tx:
             assert keys.get_key(tx, made.id) == made
-            assert len(jobs.list_jobs(tx, Slice()).items) == 2
+            assert len(job_lists.list_jobs(tx, Slice()).items) == 2

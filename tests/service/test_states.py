@@ -24,14 +24,17 @@ from tests.service.actors import spec
 LEGAL = {
     "job": {
         ("queued", "running"),
+        ("queued", "paused"),
         ("queued", "cancelled"),
         ("running", "queued"),
         ("running", "paused"),
         ("running", "succeeded"),
         ("running", "failed"),
         ("running", "cancelled"),
-        ("paused", "running"),
+        ("paused", "queued"),
         ("paused", "cancelled"),
+        ("succeeded", "queued"),
+        ("failed", "queued"),
     },
     "trial": {
         ("waiting", "running"),
@@ -42,6 +45,8 @@ LEGAL = {
         ("running", "failed"),
         ("running", "infeasible"),
         ("running", "cancelled"),
+        ("failed", "waiting"),
+        ("cancelled", "waiting"),
     },
     "attempt": {("running", "ended"), ("running", "lost")},
 }

@@ -64,6 +64,15 @@ class RealService:
     def cancel(self, job_id: str) -> Job:
         return self._post(f"/jobs/{job_id}/cancel")
 
+    def pause(self, job_id: str) -> Job:
+        return self._post(f"/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Job:
+        return self._post(f"/jobs/{job_id}/resume")
+
+    def retry_failed(self, job_id: str) -> Job:
+        return self._post(f"/jobs/{job_id}/retry-failed")
+
     def get_job(self, job_id: str) -> Job:
         return Job.model_validate_json(self.http.get(f"/jobs/{job_id}").raise_for_status().content)
 

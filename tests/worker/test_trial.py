@@ -185,8 +185,16 @@ def test_a_number_that_json_cannot_hold_fails_the_trial_in_words(
     assert "train_loss" in end_of(service).reason
 
 
-def test_an_order_to_stop_ends_the_attempt_as_cancelled_after_the_epoch(
-    service: SmallService, lease: AttemptLease, assign: Callable[..., None]
+@pytest.mark.parametrize(
+    ("order", "state"),
+    [(Order.STOP, TrialState.CANCELLED), (Order.PAUSE, TrialState.WAITING)],
+)
+def test_an_order_to_stop_or_pause_ends_the_attempt_after_the_epoch(
+    service: SmallService,
+    lease: AttemptLease,
+    assign: Callable[..., None],
+    order: Order,
+    state: TrialState,
 ) -> None:
     pause = threading.Event()
 
@@ -196,10 +204,10 @@ def test_an_order_to_stop_ends_the_attempt_as_cancelled_after_the_epoch(
             yield replace(EPOCH, step=step)
 
     assign(Method.FIXED)
-    service.order = Order.STOP
+    service.order = order
     run_attempt(lease, give_up=never_give_up, train=train)
     end = end_of(service)
-    assert end.state is TrialState.CANCELLED
+    assert end.state is state
     assert len(end.records) < 500
 
 

@@ -111,6 +111,49 @@ def test_a_cancelled_job_stops_within_two_seconds_and_leaves_no_process(
     assert real_service.wait_until_final(again).state is JobState.SUCCEEDED
 
 
+def test_a_paused_job_lets_go_of_its_worker_and_goes_on_when_resumed(
+    real_service: RealService, start_worker: StartWorker, make_spec: MakeSpec
+) -> None:
+    spec = make_spec(methods=some_fixed(3), training={"epochs": 60, "batch_size": 64})
+    job_id = real_service.submit(spec)
+    worker = start_worker()
+    real_service.wait_for_trials(job_id, TrialState.RUNNING, 2)
+    processes = worker.wait_for_trial_processes(2)
+    wait_for(lambda: any(t.epochs for t in real_service.list_trials(job_id)), seconds=30)
+    real_service.pause(job_id)
+    wait_for(lambda: real_service.get_job(job_id).state is JobState.PAUSED, seconds=5)
+    assert all_gone(processes, seconds=0)
+    assert real_service.get_job(job_id).worker is None
+    unfinished = {t.state for t in real_service.list_trials(job_id) if not t.state.is_final}
+    assert unfinished == {TrialState.WAITING}
+    other = real_service.submit(make_spec(methods=Methods(path=PathRun())))
+    assert real_service.wait_until_final(other).state is JobState.SUCCEEDED
+    assert real_service.get_job(job_id).state is JobState.PAUSED
+    real_service.resume(job_id)
+    assert real_service.wait_until_final(job_id).state is JobState.SUCCEEDED
+    trials = real_service.list_trials(job_id)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    assert {trial.epochs for trial in trials} == {60}
+    assert worker.log.count("lost its lease") == 0
+
+
+def test_the_killed_trials_of_a_failed_job_are_tried_again(
+    real_service: RealService, start_worker: StartWorker, make_spec: MakeSpec
+) -> None:
+    spec = make_spec(methods=some_fixed(4), training={"epochs": 8, "batch_size": 64})
+    job_id = real_service.submit(spec)
+    worker = start_worker("--slots", "1")
+    for number in range(1, 4):
+        (process,) = worker.wait_for_trial_processes(1)
+        process.kill()
+        real_service.wait_for_trials(job_id, TrialState.FAILED, number)
+    assert real_service.wait_until_final(job_id).state is JobState.FAILED
+    assert real_service.retry_failed(job_id).state is JobState.QUEUED
+    assert real_service.wait_until_final(job_id).state is JobState.SUCCEEDED
+    trials = real_service.list_trials(job_id)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+
+
 def test_a_killed_service_comes_back_and_the_job_goes_on_with_nothing_lost(
     real_service: RealService, start_worker: StartWorker, make_spec: MakeSpec
 ) -> None:

@@ -45,8 +45,13 @@ def _train_and_report(events: Iterator[TrialEvent], reporter: Reporter) -> Attem
                 return AttemptEnd(
                     state=TrialState.INFEASIBLE, reason=event.reason, networks=networks
                 )
-        if reporter.order is Order.STOP:
-            return AttemptEnd(state=TrialState.CANCELLED, reason="stopped on request")
+        match reporter.order:
+            case Order.STOP:
+                return AttemptEnd(state=TrialState.CANCELLED, reason="stopped on request")
+            case Order.PAUSE:
+                return AttemptEnd(state=TrialState.WAITING, reason="paused on request")
+            case Order.CONTINUE:
+                pass
     return AttemptEnd(state=TrialState.COMPLETE, networks=networks)
 
 

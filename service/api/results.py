@@ -1,0 +1,48 @@
+"""What a job has found: its trials, its networks and its frontier."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.dependencies import JobId, MaxMacs, MaxParameters, Part, StoreOf
+from service.store import networks, trial_lists
+from shrinknets.wire import Method, Network, Page, Trial, TrialSort, TrialState
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+
+@router.get("/trials", summary="List a job's trials")
+def list_trials(
+    job_id: JobId,
+    part: Part,
+    store: StoreOf,
+    *,
+    state: Annotated[list[TrialState], Query(description="In any of these states.")] = [],  # noqa: B006 (FastAPI copies it)
+    method: Annotated[list[Method], Query(description="Of any of these methods.")] = [],  # noqa: B006
+    sort: Annotated[TrialSort, Query(description="A `-` turns it round.")] = TrialSort.CREATED,
+) -> Page[Trial]:
+    """A job's trials, by default in the order of their creation."""
+    with store.reading() as tx:
+        return trial_lists.list_trials(tx, job_id, part, states=state, methods=method, sort=sort)
+
+
+@router.get("/networks", summary="List a job's networks")
+def list_networks(job_id: JobId, part: Part, store: StoreOf) -> Page[Network]:
+    """All networks that a job's trials found, in the order of finding."""
+    with store.reading() as tx:
+        return networks.list_networks_of_job(tx, job_id, part)
+
+
+@router.get("/frontier", summary="Read a job's frontier")
+def read_frontier(
+    job_id: JobId,
+    store: StoreOf,
+    max_parameters: MaxParameters = None,
+    max_macs: MaxMacs = None,
+) -> Page[Network]:
+    """The networks that no other beats in validation accuracy and parameters, smallest first.
+
+    Limits choose first. All of it is on one page.
+    """
+    with store.reading() as tx:
+        return networks.read_frontier(tx, job_id, max_parameters=max_parameters, max_macs=max_macs)

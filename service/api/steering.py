@@ -1,0 +1,81 @@
+"""Cancel, pause, resume, try again and clone jobs."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+
+from service.access import Caller, actor_of
+from service.api.answers import conflict
+from service.api.dependencies import JobId, StoreOf
+from service.store import audit, controls, jobs
+from shrinknets.wire import CloneChanges, Job
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+
+@router.post(
+    "/cancel",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Cancel a job",
+    responses=conflict("The job has ended otherwise."),
+)
+def cancel(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
+    """Cancel at once what nobody works on, ask the worker of a running job to stop.
+
+    Cancelling a cancelled job changes nothing.
+    """
+    with store.writing() as tx:
+        job = jobs.cancel_job(tx, job_id)
+        audit.note(tx, actor_of(caller), "job.cancel", job.id)
+        return job
+
+
+@router.post(
+    "/pause",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Pause a job",
+    responses=conflict("The job has ended, or is being cancelled."),
+)
+def pause(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
+    """Pause at once what nobody works on, ask the worker of a running job to let go of it.
+
+    Trials that run are put back and start anew when the job goes on. Pausing a paused job changes
+    nothing.
+    """
+    with store.writing() as tx:
+        job = controls.pause_job(tx, job_id)
+        audit.note(tx, actor_of(caller), "job.pause", job.id)
+        return job
+
+
+@router.post("/resume", summary="Resume a job", responses=conflict("The job has ended."))
+def resume(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
+    """Put a paused job back into the queue; one that is queued or running is left as it is."""
+    with store.writing() as tx:
+        job = controls.resume_job(tx, job_id)
+        audit.note(tx, actor_of(caller), "job.resume", job.id)
+        return job
+
+
+@router.post(
+    "/retry-failed",
+    summary="Try a job's failed trials again",
+    responses=conflict("The job has not ended, was cancelled, or no trial of it failed."),
+)
+def retry_failed(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
+    """Queue an ended job again, to run the trials anew that failed or were cut off by its end."""
+    with store.writing() as tx:
+        job = controls.retry_failed(tx, job_id)
+        audit.note(tx, actor_of(caller), "job.retry", job.id)
+        return job
+
+
+@router.post("/clone", status_code=HTTPStatus.CREATED, summary="Clone a job")
+def clone(
+    job_id: JobId, store: StoreOf, caller: Caller, changes: CloneChanges | None = None
+) -> Job:
+    """Queue a job like this one; each field of the body replaces the original's as a whole."""
+    with store.writing() as tx:
+        job = controls.clone_job(tx, job_id, changes or CloneChanges())
+        audit.note(tx, actor_of(caller), "job.clone", job.id)
+        return job

@@ -1,0 +1,96 @@
+"""What users send about jobs: a submission, changes of one, and changes for a clone."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from shrinknets.wire._base import Storable, Wire
+from shrinknets.wire.spec import DatasetName, JobSpec, Methods, MLPBounds, Sampler, TrainingSpec
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+"""A submission that is sent twice with the same key in this header makes one job."""
+
+MAX_LABELS = 32
+
+JobName = Annotated[str, Field(max_length=200), Storable]
+LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
+LabelValue = Annotated[str, Field(max_length=200), Storable]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)]
+Priority = Annotated[int, Field(strict=True, ge=-100, le=100)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+
+
+class JobSubmission(JobSpec):
+    """A sizing job with what steers its place in lists and in the queue."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "digits, small",
+                    "dataset": "digits",
+                    "network": {"widths": [100]},
+                    "methods": {"path": {}, "fixed": {"trials": 4}},
+                    "training": {"epochs": 30},
+                    "labels": {"team": "vision", "sweep": "7"},
+                    "priority": 10,
+                }
+            ]
+        }
+    )
+
+    labels: Labels = {}
+    """Words to find the job by, as a map from keys to values."""
+    priority: Priority = 0
+    """Jobs of higher priority are claimed first, and of equal priority the older."""
+
+    def spec(self) -> JobSpec:
+        """The part that says what is to be done."""
+        return JobSpec(**{field: getattr(self, field) for field in JobSpec.model_fields})
+
+
+class JobPatch(Wire):
+    """Changes of a job; what is left out stays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "digits, urgent", "priority": 50}]}
+    )
+
+    name: JobName | None = None
+    labels: Labels | None = None
+    """Replaces all labels."""
+    priority: Priority | None = None
+
+
+class CloneChanges(Wire):
+    """In what a clone differs from its original; each field that is given replaces a whole one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "digits, longer", "training": {"epochs": 200}}]}
+    )
+
+    name: JobName | None = None
+    dataset: DatasetName | None = None
+    network: MLPBounds | None = None
+    methods: Methods | None = None
+    training: TrainingSpec | None = None
+    sampler: Sampler | None = None
+    seed: Seed | None = None
+    labels: Labels | None = None
+    priority: Priority | None = None
+
+
+class Plan(Wire):
+    """What a submission would become."""
+
+    spec: JobSpec
+    """With every default filled in."""
+    labels: Labels
+    priority: int
+    total_trials: int
+    largest_parameters: int | None
+    """Weights and biases of the largest network that a trial could train; None if not known."""
+    largest_macs: int | None
+    """Multiply-accumulate operations of that network for one example; None if not known."""
+    unknown_because: str
+    """Why sizes are not known; empty where they are."""

@@ -1,0 +1,163 @@
+"""Submissions that are sent again, and submissions that are only checked."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from service.estimates import SHAPES, mlp_size
+from service.store import Store, jobs, submissions
+from service.store.clock import now
+from service.store.tables import idempotency_keys
+from shrinknets.wire import DatasetName, JobSubmission
+from shrinknets_core import load_dataset
+from shrinknets_core.families.mlp import mlp_family
+from tests.service.actors import ok, problem, spec
+
+JOBS = "/api/v1/jobs"
+BY_DEFAULT = {"network": {"widths": [256, 256]}, "priority": 0, "labels": {}, "seed": 0}
+
+
+def submit(client: httpx.Client, key: str, **changes: Any) -> httpx.Response:
+    return client.post(JOBS, json=spec(**changes), headers={"Idempotency-Key": key})
+
+
+def count_jobs(client: httpx.Client) -> int:
+    return len(ok(client.get(JOBS))["items"])
+
+
+def test_the_same_key_and_body_give_the_same_job_again(client: httpx.Client) -> None:
+    first = submit(client, "k1", name="mine")
+    again = submit(client, "k1", name="mine")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    assert count_jobs(client) == 1
+
+
+def test_a_body_that_says_what_is_so_by_default_is_the_same(client: httpx.Client) -> None:
+    first = ok(submit(client, "k1"))
+    assert ok(submit(client, "k1", **BY_DEFAULT))["id"] == first["id"]
+
+
+def test_the_job_is_given_again_as_it_stands_now(client: httpx.Client) -> None:
+    job_id = ok(submit(client, "k1"))["id"]
+    ok(client.post(f"{JOBS}/{job_id}/cancel"))
+    assert ok(submit(client, "k1"))["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"priority": 1}, {"labels": {"a": "b"}}])
+def test_the_same_key_with_another_body_is_a_conflict(
+    client: httpx.Client, change: dict[str, Any]
+) -> None:
+    ok(submit(client, "k1"))
+    assert "'k1' was used" in problem(submit(client, "k1", **change), 409)["detail"]
+    assert count_jobs(client) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\t"])
+def test_a_key_that_is_none_is_refused(client: httpx.Client, key: str) -> None:
+    assert problem(submit(client, key), 422)["errors"][0]["field"] == "Idempotency-Key"
+
+
+def test_an_invalid_submission_takes_no_key(client: httpx.Client) -> None:
+    problem(submit(client, "k1", dataset="none"), 422)
+    assert submit(client, "k1").status_code == 201
+
+
+def test_clients_that_submit_at_once_with_one_key_make_one_job(store: Store) -> None:
+    together, submission = Barrier(8), JobSubmission.model_validate(spec())
+
+    def one(_: int) -> tuple[str, bool]:
+        together.wait()
+        with store.writing() as tx:
+            job, is_new = submissions.submit_job(tx, submission, key="same")
+        return job.id, is_new
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, range(8)))
+    assert len({job_id for job_id, _ in answers}) == 1
+    assert sum(is_new for _, is_new in answers) == 1
+
+
+def test_who_waits_for_a_key_whose_first_use_is_undone_makes_the_job(store: Store) -> None:
+    submission = JobSubmission.model_validate(spec())
+
+    def fail() -> None:
+        with store.writing() as tx:
+            submissions.submit_job(tx, submission, key="same")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with store.writing() as tx:
+        job, is_new = submissions.submit_job(tx, submission, key="same")
+    assert is_new
+    with store.reading() as tx:
+        assert jobs.get_job(tx, job.id) == job
+
+
+def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
+    submission = JobSubmission.model_validate(spec())
+    with store.writing() as tx:
+        for key in ("old", "new"):
+            submissions.submit_job(tx, submission, key=key)
+        old = idempotency_keys.c.key == "old"
+        age = now(plus_seconds=-submissions.KEEP_SECONDS - 1)
+        tx.connection.execute(update(idempotency_keys).where(old).values(created_at=age))
+        submissions.forget_old_keys(tx)
+        assert submissions.submit_job(tx, submission, key="old")[1]
+        assert not submissions.submit_job(tx, submission, key="new")[1]
+
+
+def test_a_dry_run_tells_the_whole_spec_and_stores_nothing(client: httpx.Client) -> None:
+    body = spec(network={"widths": [20, 10]}, labels={"team": "vision"}, priority=3)
+    response = client.post(f"{JOBS}?dry_run=true", json=body, headers={"Idempotency-Key": "k"})
+    assert response.status_code == 200
+    plan = response.json()
+    assert plan["spec"]["training"]["epochs"] == 60
+    assert (plan["labels"], plan["priority"], plan["total_trials"]) == ({"team": "vision"}, 3, 2)
+    assert plan["largest_parameters"] == 65 * 20 + 21 * 10 + 11 * 10
+    assert plan["largest_macs"] == 64 * 20 + 20 * 10 + 10 * 10
+    assert plan["unknown_because"] == ""
+    assert count_jobs(client) == 0
+    assert submit(client, "k").status_code == 201
+
+
+def test_a_dry_run_says_what_is_wrong(client: httpx.Client) -> None:
+    problem(client.post(f"{JOBS}?dry_run=true", json=spec(dataset="none")), 422)
+
+
+@pytest.mark.parametrize(
+    ("methods", "widths"),
+    [
+        ({"path": {}, "fixed": {"width": {"low": 2, "high": 5}}}, [30, 20]),
+        ({"fixed": {"width": {"low": 2, "high": 5}}}, [5, 5]),
+        ({"fixed": {"depth": {"low": 1, "high": 1}}}, [30]),
+    ],
+)
+def test_the_largest_network_stays_within_what_the_methods_may_try(
+    client: httpx.Client, methods: Any, widths: list[int]
+) -> None:
+    body = spec(methods=methods, network={"widths": [30, 20]})
+    plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
+    size = mlp_size(SHAPES[DatasetName.DIGITS], widths)
+    assert (plan["largest_parameters"], plan["largest_macs"]) == (size.parameters, size.macs)
+
+
+def test_a_deeper_network_can_be_the_smaller_one(client: httpx.Client) -> None:
+    body = spec(methods={"fixed": {}}, network={"widths": [30, 1]})
+    plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
+    assert plan["largest_parameters"] == mlp_size(SHAPES[DatasetName.DIGITS], [30]).parameters
+
+
+@pytest.mark.parametrize("dataset", DatasetName)
+def test_sizes_are_those_of_the_networks_that_are_trained(dataset: DatasetName) -> None:
+    split = load_dataset(dataset.value, seed=0)
+    shape = SHAPES[dataset]
+    assert (split.input_shape, split.num_classes) == ((shape.features,), shape.classes)
+    counted = mlp_family().size((shape.features,), (17, 5), shape.classes)
+    assert mlp_size(shape, [17, 5]).parameters == counted.parameters
+    assert mlp_size(shape, [17, 5]).macs == counted.macs
