@@ -1,6 +1,6 @@
 """How long a collection takes, against a training step and against Torch-Pruning.
 
-    python benchmarks/collection.py [--peer]
+    python -m benchmarks.collection [--peer]
 
 Three figures, each the median of interleaved repetitions, on one thread:
 1. half of four layers of 4,000 (784 inputs, 10 classes), AdamW's state included, against one

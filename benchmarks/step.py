@@ -1,6 +1,6 @@
 """What gates cost: time and memory of a training step with them, against the plain network.
 
-    python benchmarks/step.py [--quick]
+    python -m benchmarks.step [--quick]
 
 Four measures for each network, on one thread, AdamW (fused) on random images:
 - a step with gates, nothing dead, against a plain step;

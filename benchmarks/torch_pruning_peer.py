@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from zoo_models import CLASSES, build, exactness
+
+from benchmarks.zoo_models import CLASSES, build
+from tests.core import exactness
 
 
 class Peer:

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Which modules keep their outputs when a random share of their features is removed.
 
-    python benchmarks/zoo.py --suite hard|timm|torchvision [--only NAME] [--peer] [--json FILE]
+    python -m benchmarks.zoo --suite hard|timm|torchvision [--only NAME] [--peer] [--json FILE]
 
 Each model is judged in a process of its own (`tests.core.exactness`, float64, evaluation and
 training mode), two at a time. `hard` needs torch only; the others need timm and torchvision, and
@@ -21,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch_pruning_peer import judge_peer
-from zoo_models import build, exactness, names_of
+
+from benchmarks.torch_pruning_peer import judge_peer
+from benchmarks.zoo_models import build, names_of
+from tests.core import exactness
 
 TOGETHER = 2
 
@@ -41,7 +42,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
 def judge_apart(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Judge a model in a process of its own and say so when that fails or takes too long."""
     started = time.perf_counter()
-    command = [sys.executable, __file__, *sys.argv[1:], "--judge", name]
+    command = [sys.executable, "-m", "benchmarks.zoo", *sys.argv[1:], "--judge", name]
     lost = {"name": name, "status": "raised", "parameters_before": 0, "parameters_after": 0}
     try:
         done = subprocess.run(

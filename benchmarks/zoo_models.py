@@ -4,8 +4,6 @@ timm and torchvision are imported where one of their models is built.
 """
 
 import importlib
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from zlib import crc32
@@ -13,10 +11,7 @@ from zlib import crc32
 import torch
 from torch import library, nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-exactness = importlib.import_module("tests.core.exactness")
-hard_modules = importlib.import_module("tests.core.hard_modules")
+from tests.core import exactness, hard_modules
 
 CLASSES = 10
 

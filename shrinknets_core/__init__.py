@@ -1,5 +1,6 @@
 """ShrinkNets as a PyTorch library: filters, collection, the λ path, training, saved networks."""
 
+from shrinknets_core.cutting import Collected
 from shrinknets_core.data import Rows, Split, dataset_names, load_dataset, split_rows
 from shrinknets_core.errors import (
     DivergedError,
@@ -14,7 +15,7 @@ from shrinknets_core.fixed import train_fixed
 from shrinknets_core.method import Price, Removal, Rule, ShrinkOptions, Target
 from shrinknets_core.path import PathOptions, follow_path
 from shrinknets_core.saving import load_network, serialise
-from shrinknets_core.shrinker import Collected, Shrinker
+from shrinknets_core.shrinker import Shrinker
 from shrinknets_core.shrinking import train_shrinking
 from shrinknets_core.sizes import Size
 from shrinknets_core.training import TrainOptions

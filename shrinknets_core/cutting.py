@@ -14,6 +14,18 @@ from shrinknets_core.widening import Widening
 
 
 @dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What one collection removed, by the name of the group."""
+
+    removed: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All features removed."""
+        return sum(self.removed.values())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Remainder:
     """What stays when features go.
 

@@ -1,7 +1,6 @@
 """The Shrinker: puts gates on any module, and removes what dies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,30 +9,19 @@ from torch import Tensor, nn
 
 from shrinknets_core.bypassing import Bypass, make_branches
 from shrinknets_core.copies import Copies
-from shrinknets_core.cutting import ModelCut, find_remainder, spare
+from shrinknets_core.cutting import Collected, ModelCut, find_remainder, spare
 from shrinknets_core.discovery import Discovery, draw_part
 from shrinknets_core.errors import OptionError
 from shrinknets_core.explaining import explain, find_reasons
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.flow.graph import FlowGraph, analyse, first_names
 from shrinknets_core.flow.tracing import Call, Inputs, arguments, stored_tensors
-from shrinknets_core.gating import Gating, find_windows
+from shrinknets_core.flow.windows import find_windows
+from shrinknets_core.gating import Gating
 from shrinknets_core.method.options import ShrinkOptions, Target
 from shrinknets_core.method.stepping import Stepping, round_up
 from shrinknets_core.probing import differ, find_liars, outputs, repeatable_modes
 from shrinknets_core.surgery import forget, plan_optimizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collected:
-    """What one collection removed, by the name of the group."""
-
-    removed: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        """All features removed."""
-        return sum(self.removed.values())
 
 
 class Shrinker(Stepping):

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from service.access import Caller, actor_of
 from service.api.answers import conflict
 from service.api.dependencies import JobId, Part, ServicesOf, StoreOf
+from service.api.noting import noted
 from service.errors import UnavailableError
 from service.estimates import plan_of
 from service.services import Services
@@ -120,10 +121,8 @@ def read_job(job_id: JobId, store: StoreOf) -> Job:
 @router.patch("/{job_id}", summary="Change a job's name, labels or priority")
 def change(job_id: JobId, patch: JobPatch, store: StoreOf, caller: Caller) -> Job:
     """Change what is named and leave the rest; a new priority counts from the next claim on."""
-    with store.writing() as tx:
-        job = jobs.change_job(tx, job_id, patch)
-        audit.note(tx, actor_of(caller), "job.change", job.id)
-        return job
+    with noted(store, caller, "job.change", job_id) as tx:
+        return jobs.change_job(tx, job_id, patch)
 
 
 @router.delete(
@@ -134,9 +133,8 @@ def change(job_id: JobId, patch: JobPatch, store: StoreOf, caller: Caller) -> Jo
 )
 def delete(job_id: JobId, services: ServicesOf, caller: Caller) -> None:
     """Delete a job with its trials, epochs, networks, events, and files that no other job has."""
-    with services.store.writing() as tx:
+    with noted(services.store, caller, "job.delete", job_id) as tx:
         files = removal.delete_job(tx, job_id)
-        audit.note(tx, actor_of(caller), "job.delete", job_id)
     _delete_files(services, files)
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from service.access import Caller, actor_of
 from service.api.answers import conflict
 from service.api.dependencies import JobId, StoreOf
+from service.api.noting import noted
 from service.store import audit, controls, jobs
 from shrinknets.wire import CloneChanges, Job
 
@@ -24,10 +25,8 @@ def cancel(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
 
     Cancelling a cancelled job changes nothing.
     """
-    with store.writing() as tx:
-        job = jobs.cancel_job(tx, job_id)
-        audit.note(tx, actor_of(caller), "job.cancel", job.id)
-        return job
+    with noted(store, caller, "job.cancel", job_id) as tx:
+        return jobs.cancel_job(tx, job_id)
 
 
 @router.post(
@@ -42,19 +41,15 @@ def pause(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
     Trials that run are put back and start anew when the job goes on. Pausing a paused job changes
     nothing.
     """
-    with store.writing() as tx:
-        job = controls.pause_job(tx, job_id)
-        audit.note(tx, actor_of(caller), "job.pause", job.id)
-        return job
+    with noted(store, caller, "job.pause", job_id) as tx:
+        return controls.pause_job(tx, job_id)
 
 
 @router.post("/resume", summary="Resume a job", responses=conflict("The job has ended."))
 def resume(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
     """Put a paused job back into the queue; one that is queued or running is left as it is."""
-    with store.writing() as tx:
-        job = controls.resume_job(tx, job_id)
-        audit.note(tx, actor_of(caller), "job.resume", job.id)
-        return job
+    with noted(store, caller, "job.resume", job_id) as tx:
+        return controls.resume_job(tx, job_id)
 
 
 @router.post(
@@ -64,10 +59,8 @@ def resume(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
 )
 def retry_failed(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
     """Queue an ended job again, to run the trials anew that failed or were cut off by its end."""
-    with store.writing() as tx:
-        job = controls.retry_failed(tx, job_id)
-        audit.note(tx, actor_of(caller), "job.retry", job.id)
-        return job
+    with noted(store, caller, "job.retry", job_id) as tx:
+        return controls.retry_failed(tx, job_id)
 
 
 @router.post("/clone", status_code=HTTPStatus.CREATED, summary="Clone a job")

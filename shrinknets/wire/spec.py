@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from shrinknets.wire._base import Storable, Wire, WrongFieldError
 from shrinknets.wire.states import Method
@@ -134,22 +134,19 @@ class TrainingSpec(Wire):
     """Decoupled decay of the weights (AdamW); gates never decay."""
 
 
+EXAMPLE: dict[str, JsonValue] = {
+    "name": "digits, small",
+    "dataset": "digits",
+    "network": {"widths": [100]},
+    "methods": {"path": {}, "fixed": {"trials": 4}},
+    "training": {"epochs": 30},
+}
+
+
 class JobSpec(Wire):
     """One sizing job."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "digits, small",
-                    "dataset": "digits",
-                    "network": {"widths": [100]},
-                    "methods": {"path": {}, "fixed": {"trials": 4}},
-                    "training": {"epochs": 30},
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     name: Annotated[str, Field(max_length=200), Storable] = ""
     dataset: DatasetName

@@ -5,7 +5,15 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
-from shrinknets.wire.spec import DatasetName, JobSpec, Methods, MLPBounds, Sampler, TrainingSpec
+from shrinknets.wire.spec import (
+    EXAMPLE,
+    DatasetName,
+    JobSpec,
+    Methods,
+    MLPBounds,
+    Sampler,
+    TrainingSpec,
+)
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 """A submission that is sent twice with the same key in this header makes one job."""
@@ -25,17 +33,7 @@ class JobSubmission(JobSpec):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {
-                    "name": "digits, small",
-                    "dataset": "digits",
-                    "network": {"widths": [100]},
-                    "methods": {"path": {}, "fixed": {"trials": 4}},
-                    "training": {"epochs": 30},
-                    "labels": {"team": "vision", "sweep": "7"},
-                    "priority": 10,
-                }
-            ]
+            "examples": [EXAMPLE | {"labels": {"team": "vision", "sweep": "7"}, "priority": 10}]
         }
     )
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from shrinknets_core.cutting import spare
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.flow.tracing import Inputs, Trace
 from shrinknets_core.method.coordinator import Coordinator
@@ -138,7 +139,7 @@ class Stepping:
         if lost is None:
             return forward_seconds(self.model, self._inputs)
         half = torch.arange(lost.size) >= lost.size - lost.size // 2
-        undo = self._remove([lost], {id(lost): half}, ())
+        undo = self._remove([lost], spare([lost], {id(lost): half}), ())
         try:
             return forward_seconds(self.model, self._inputs)
         finally:

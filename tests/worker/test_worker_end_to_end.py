@@ -114,7 +114,7 @@ def test_a_cancelled_job_stops_within_two_seconds_and_leaves_no_process(
 def test_a_paused_job_lets_go_of_its_worker_and_goes_on_when_resumed(
     real_service: RealService, start_worker: StartWorker, make_spec: MakeSpec
 ) -> None:
-    spec = make_spec(methods=some_fixed(3), training={"epochs": 60, "batch_size": 64})
+    spec = make_spec(methods=some_fixed(3), training={"epochs": 600, "batch_size": 64})
     job_id = real_service.submit(spec)
     worker = start_worker()
     real_service.wait_for_trials(job_id, TrialState.RUNNING, 2)
@@ -133,7 +133,7 @@ def test_a_paused_job_lets_go_of_its_worker_and_goes_on_when_resumed(
     assert real_service.wait_until_final(job_id).state is JobState.SUCCEEDED
     trials = real_service.list_trials(job_id)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
-    assert {trial.epochs for trial in trials} == {60}
+    assert {trial.epochs for trial in trials} == {600}
     assert worker.log.count("lost its lease") == 0
 
 
