@@ -12,6 +12,7 @@ from service import api, dashboard, problems
 from service.access import Access, HostCheck, SecurityHeaders
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.feed import Feed
 from service.housekeeping import housekeeping
 from service.limits import BodyLimits
 from service.services import Services
@@ -26,12 +27,13 @@ DESCRIPTION = (
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI app. Its start raises ServiceError where the database is not fit."""
     bell = Bell()
-    store = Store(settings.database_url, on_events=bell.ring)
+    store = Store(settings.database_url, on_news=bell.ring)
     services = Services(
         settings=settings,
         store=store,
         artifacts=Artifacts(settings.artifacts_url),
         bell=bell,
+        feed=Feed(store, bell, max_readers=settings.max_streams),
         access=Access(store, settings),
     )
     app = _App(

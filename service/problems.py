@@ -29,6 +29,7 @@ from shrinknets.wire import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
+STREAMS_RETRY_SECONDS = 5
 
 _logger = logging.getLogger(__name__)
 
@@ -85,6 +86,17 @@ def too_large() -> JSONResponse:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "too-large",
         "The body is larger than this service takes: send less at once.",
+    )
+
+
+def too_many_streams() -> JSONResponse:
+    """The answer to who wants to follow events when all places are taken."""
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "too-many-streams",
+        "As many streams of events are open as this service allows: close those that nobody reads "
+        "and try again in a moment. Its operator can allow more with SHRINKNETS_MAX_STREAMS.",
+        headers={"Retry-After": str(STREAMS_RETRY_SECONDS)},
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.feed import Feed
 from service.settings import Settings
 from service.store import Store
 
@@ -17,4 +18,5 @@ class Services:
     store: Store
     artifacts: Artifacts
     bell: Bell
+    feed: Feed
     access: Access

@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """A worker that is silent for longer loses its job to another."""
     attempt_lease_seconds: PositiveFloat = 60.0
     """A trial's process that is silent for longer is given up."""
+    max_streams: Annotated[int, Field(ge=1)] = 2000
+    """Streams of events that may be open at once; open pages have one each."""
     expire_every_seconds: PositiveFloat = 1.0
     """How often leases that ran out are looked for."""
 

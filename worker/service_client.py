@@ -95,10 +95,10 @@ class ServiceClient:
     ) -> None:
         self.url = url
         self._patience = patience
+        self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=url,
             headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
-            timeout=timeout_seconds,
             # Without TLS no certificates are needed, and loading them takes 20 to 50 ms.
             verify=url.startswith("https://"),
         )
@@ -112,10 +112,10 @@ class ServiceClient:
     def close(self) -> None:
         self._http.close()
 
-    def claim(self, worker: str) -> Claim | None:
-        """The next queued job, or None."""
+    def claim(self, request: ClaimRequest) -> Claim | None:
+        """The next queued job, or None where none comes in the time that the request names."""
         answer = self.request(
-            "POST", f"{_WORKER}/claim", body=ClaimRequest(worker=worker), token=None
+            "POST", f"{_WORKER}/claim", body=request, wait_seconds=request.wait_seconds
         )
         return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Claim, answer)
 
@@ -144,8 +144,9 @@ class ServiceClient:
         *,
         body: BaseModel | bytes | None = None,
         token: str | None = None,
+        wait_seconds: float = 0.0,
     ) -> httpx.Response:
-        """One request, repeated while the service is away."""
+        """One request, repeated while the service is away; it may wait before it answers."""
         headers = {"Content-Type": "application/json"}
         content: bytes | None = None
         if isinstance(body, bytes):
@@ -155,16 +156,24 @@ class ServiceClient:
         if token is not None:
             headers[LEASE_HEADER] = token
         retrying = self._patience.retrying()
-        answer = retrying(self._send, method, path, content, headers)
+        timeout = self._timeout_seconds + wait_seconds
+        answer = retrying(self._send, method, path, content, headers, timeout)
         if retrying.statistics.get("attempt_number", 1) > 2:
             _log.warning("the service at %s answers again", self.url)
         return answer
 
     def _send(
-        self, method: str, path: str, content: bytes | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        headers: dict[str, str],
+        timeout: float,
     ) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, content=content, headers=headers)
+            answer = self._http.request(
+                method, path, content=content, headers=headers, timeout=timeout
+            )
         except httpx.TransportError as error:
             cause = str(error) or type(error).__name__
             raise ServiceUnreachableError(url=self.url, cause=cause) from error

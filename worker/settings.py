@@ -20,8 +20,10 @@ class WorkerSettings:
     """Stop after one job."""
     folder: Path | None = None
     """Where logs of trials go; a temporary folder that goes with the worker by default."""
+    wait_seconds: float = 20.0
+    """How long the service may let an idle worker wait for a job before it answers."""
     poll_seconds: float = 1.0
-    """How often an idle worker asks for a job."""
+    """How often an idle worker asks at most, whatever the service answers."""
     renew_seconds: float = 0.5
     """How often the lease of the job is renewed, and so how soon a cancel is heard."""
     flag_seconds: float = 0.4

@@ -2,10 +2,12 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from service.access import Caller
 from service.api.dependencies import JobId, ServicesOf, StoreOf, Token, TrialId
 from service.store import attempts, leases, trials
+from service.waiting import Waiting
 from shrinknets.wire import Attempt, Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
 
 router = APIRouter(tags=["worker"])
@@ -15,14 +17,17 @@ router = APIRouter(tags=["worker"])
     "/claim",
     summary="Claim a job",
     response_model=Claim,
-    responses={204: {"description": "Nothing is queued."}},
+    responses={204: {"description": "Nothing was queued in time."}},
 )
-def claim(request: ClaimRequest, services: ServicesOf) -> Claim | Response:
-    """Take the oldest queued job; its lease must be renewed until the job is released."""
-    seconds = services.settings.job_lease_seconds
-    with services.store.writing() as tx:
-        claimed = leases.claim_job(tx, worker=request.worker, lease_seconds=seconds)
-        return claimed or Response(status_code=HTTPStatus.NO_CONTENT)
+async def claim(
+    asked: ClaimRequest, request: Request, services: ServicesOf, caller: Caller
+) -> Claim | Response:
+    """Take the oldest job of the highest priority, or wait for one.
+
+    Its lease must be renewed until the job is released.
+    """
+    waiting = Waiting(services, caller, is_gone=request.is_disconnected)
+    return await waiting.claim(asked) or Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @router.post("/jobs/{job_id}/renew", summary="Renew a job's lease")

@@ -39,7 +39,8 @@ IdempotencyKey = Annotated[
     Header(
         alias=IDEMPOTENCY_HEADER,
         pattern=r"^[!-~]{1,255}$",
-        description="Any text of your own, such as a UUID. Remembered for a day.",
+        description="Any text of your own, such as a UUID. Remembered for a day, for each owner of "
+        "API keys apart.",
     ),
 ]
 
@@ -91,7 +92,7 @@ def submit(
         plan = plan_of(submission)
         return Response(plan.model_dump_json(), media_type="application/json")
     with store.writing() as tx:
-        job, is_new = submissions.submit_job(tx, submission, key=key)
+        job, is_new = submissions.submit_job(tx, submission, key=key, owner=caller.keeps_as)
         if is_new:
             audit.note(tx, actor_of(caller), "job.submit", job.id)
     if not is_new:

@@ -52,7 +52,7 @@ def create_job(
     rows = [{"job_id": job_id, "method": method} for method in chosen]
     tx.connection.execute(insert(job_methods), rows)
     set_labels(tx, job_id, labels or {})
-    tx.tell("job", job_id=job_id)
+    tx.tell_of_job(job_id, is_queued=True)
     return get_job(tx, job_id)
 
 
@@ -73,6 +73,12 @@ def change_job(tx: Writing, job_id: str, patch: JobPatch) -> Job:
         set_labels(tx, job_id, patch.labels)
     tx.tell("job", job_id=job_id)
     return get_job(tx, job_id)
+
+
+def exists(tx: Reading, job_id: str) -> bool:
+    """Whether there is such a job."""
+    query = select(jobs.c.id).where(jobs.c.id == job_id)
+    return tx.connection.execute(query).first() is not None
 
 
 def get_row(tx: Reading, job_id: str) -> Row[Any]:

@@ -50,6 +50,7 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
+    tx.tell("deleted", job_id=job_id)
     return [sha256 for part in _parts(files) for sha256 in _drop_unused(tx, part)]
 
 

@@ -126,7 +126,7 @@ def move(
     )
     moved = tx.connection.execute(statement).all()
     for row in moved:
-        _tell(tx, machine, row)
+        _tell(tx, machine, row, after)
     return moved
 
 
@@ -139,10 +139,10 @@ def _times(machine: Machine, before: StrEnum, after: StrEnum) -> dict[str, Any]:
     return again
 
 
-def _tell(tx: Writing, machine: Machine, row: Row[Any]) -> None:
+def _tell(tx: Writing, machine: Machine, row: Row[Any], after: StrEnum) -> None:
     match machine.event:
         case "job":
-            tx.tell("job", job_id=row.id)
+            tx.tell_of_job(row.id, is_queued=after is JobState.QUEUED)
         case "trial":
             tx.tell("trial", job_id=row.job_id, trial_id=row.id)
         case _:

@@ -99,6 +99,8 @@ job_labels = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
+    # Of whom the key is; nobody's where no API key was shown.
+    Column("owner", String(200), primary_key=True),
     Column("key", String(255), primary_key=True),
     Column("body_digest", _Sha256, nullable=False),
     # Deferred: the key is taken first, and who comes second waits for it before making a job.
@@ -211,7 +213,8 @@ events = Table(
     "events",
     metadata,
     Column("id", _Sequence, primary_key=True, autoincrement=True),
-    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    # No foreign key: the last event tells that the job was deleted.
+    Column("job_id", _Id, nullable=False),
     Column("trial_id", _Id, ForeignKey("trials.id")),
     Column("kind", String(16), nullable=False),
     Column("at", UtcTime, nullable=False),

@@ -127,7 +127,7 @@ class Event(Wire):
     job_id: str
     trial_id: str | None
     kind: str
-    """`job`, `trial`, `records` or `networks`: what to read again."""
+    """`job`, `trial`, `records` or `networks`: what to read again; or `deleted`: the job is gone."""
     at: datetime
 
 
