@@ -1,5 +1,7 @@
 """Attempts: the life of one process that works on a trial, from its start to its end."""
 
+from typing import Any
+
 from sqlalchemy import and_, delete, insert, update
 
 from service.errors import ConflictError, InvalidInputError, LeaseLostError
@@ -144,7 +146,7 @@ def _end_trial(tx: Writing, trial_id: str, end: AttemptEnd) -> None:
     assert moved, "a running attempt belongs to a running trial"
 
 
-def _summary_of(network: NetworkResult) -> dict[str, object]:
+def _summary_of(network: NetworkResult) -> dict[str, Any]:
     return {
         "validation_accuracy": network.validation_accuracy,
         "widths": network.widths,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, DateTime, Dialect, Double, literal
+from sqlalchemy import DateTime, Dialect, Double, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -34,10 +34,7 @@ class now(FunctionElement[datetime]):  # noqa: N801 (it reads as the SQL functio
 
     def __init__(self, *, plus_seconds: float | None = None) -> None:
         # A bound value: were it part of the text, every statement with it would be compiled anew.
-        offset: tuple[BindParameter[float], ...] = (
-            () if plus_seconds is None else (literal(plus_seconds, Double()),)
-        )
-        super().__init__(*offset)
+        super().__init__(*([] if plus_seconds is None else [literal(plus_seconds, Double())]))
 
 
 @compiles(now, "sqlite")

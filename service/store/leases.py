@@ -8,7 +8,15 @@ from sqlalchemy import ColumnElement, Row, func, select, update
 from service.errors import InvalidInputError, LeaseLostError, NotFoundError
 from service.store.clock import now
 from service.store.ids import digest, new_token
-from service.store.jobs import cancel_trials, get_job, get_row, lock_row
+from service.store.jobs import (
+    HAS_MORE,
+    build_bare_job,
+    build_jobs,
+    cancel_trials,
+    get_job,
+    get_row,
+    lock_row,
+)
 from service.store.states import ATTEMPTS, JOBS, TRIALS, move
 from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Reading, Writing
@@ -52,6 +60,7 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
         jobs.c.id == first.scalar_subquery(),
         before=JobState.QUEUED,
         after=JobState.RUNNING,
+        returning=[*(column for column in jobs.c if column is not jobs.c.id), HAS_MORE],
         reason="",
         worker=worker,
         token_digest=digest(token),
@@ -59,7 +68,10 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
     )
     if not moved:
         return None
-    return Claim(job=get_job(tx, moved[0].id), token=token, lease_seconds=lease_seconds)
+    (row,) = moved
+    # Most have neither trials nor labels yet, and others wait for this transaction to end.
+    job = build_jobs(tx, [row])[0] if row.has_more else build_bare_job(row)
+    return Claim(job=job, token=token, lease_seconds=lease_seconds)
 
 
 def hold_job(tx: Writing, job_id: str, token: str) -> Row[Any]:

@@ -108,12 +108,13 @@ def move(
     *which: ColumnElement[bool],
     before: StrEnum,
     after: StrEnum,
+    returning: Sequence[ColumnElement[Any]] = (),
     **values: Any,
 ) -> Sequence[Row[Any]]:
     """Move the rows that stand in `before` and meet all of `which`, in one guarded UPDATE.
 
-    Returns those that moved; none means that somebody else was faster, never success.
-    Raises IllegalMoveError.
+    Returns those that moved, with what `returning` adds; none means that somebody else was faster,
+    never success. Raises IllegalMoveError.
     """
     if after not in machine.moves[before]:
         raise IllegalMoveError(machine.table.name.removesuffix("s"), before, after)
@@ -122,7 +123,7 @@ def move(
         update(table)
         .where(table.c.state == before, *which)
         .values(state=after, **_times(machine, before, after), **values)
-        .returning(*machine.returning)
+        .returning(*machine.returning, *returning)
     )
     moved = tx.connection.execute(statement).all()
     for row in moved:

@@ -127,7 +127,7 @@ class Event(Wire):
     job_id: str
     trial_id: str | None
     kind: str
-    """`job`, `trial`, `records` or `networks`: what to read again; or `deleted`: the job is gone."""
+    """`job`, `trial`, `records` or `networks`: what to read again; `deleted`: it is gone."""
     at: datetime
 
 

@@ -312,4 +312,4 @@ def test_a_stream_tells_nothing_to_whose_key_was_revoked(
             keys.revoke_key(tx, key_id)
         time.sleep(keyring.CACHE_SECONDS + 0.2)
         ok(httpx.post(f"{live_url}/api/v1/jobs", json=spec(), headers=bearer(other)))
-        assert [line for line in lines if line] == []
+        assert [line for line in lines if line] == ["event: end", 'data: {"reason":"key"}']

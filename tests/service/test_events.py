@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service import Settings
-from service.api import events as streams
+from service import Settings, streams
 from service.store import Store, jobs
 from shrinknets.wire import JobSpec
 from tests.service.actors import WorkerActor, problem, record, spec
