@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Double, literal
+from sqlalchemy import BindParameter, DateTime, Dialect, Double, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -32,9 +32,14 @@ class now(FunctionElement[datetime]):  # noqa: N801 (it reads as the SQL functio
     type = UtcTime()
     inherit_cache = True
 
-    def __init__(self, *, plus_seconds: float | None = None) -> None:
+    def __init__(self, *, plus_seconds: float | BindParameter[float] | None = None) -> None:
         # A bound value: were it part of the text, every statement with it would be compiled anew.
-        super().__init__(*([] if plus_seconds is None else [literal(plus_seconds, Double())]))
+        if plus_seconds is None:
+            super().__init__()
+        elif isinstance(plus_seconds, BindParameter):
+            super().__init__(plus_seconds)
+        else:
+            super().__init__(literal(plus_seconds, Double()))
 
 
 @compiles(now, "sqlite")
