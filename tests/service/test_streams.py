@@ -65,7 +65,7 @@ def test_a_reader_that_lags_behind_what_is_kept_reads_the_rest_from_the_database
 def test_what_is_kept_for_readers_is_bounded(settings: Settings, store: Store) -> None:
     app = create_app(settings)
     kept = app.state.services.feed
-    one = feed.Batch([event for event in _events(store, 500)])
+    one = feed.Batch(_events(store, 500))
     for _ in range(100):
         kept._keep(one)
     assert kept._num_kept <= feed.MAX_KEPT
@@ -191,8 +191,8 @@ def test_one_stream_too_many_is_refused_until_another_ends(settings: Settings) -
             client.send(client.build_request("GET", "/api/v1/events"), stream=True)
             for _ in range(3)
         ]
-        for one in opened:
-            assert next(one.iter_lines()) == ": ping"
+        lines = [one.iter_lines() for one in opened]
+        assert [next(one) for one in lines] == [": ping"] * 3
         refused = client.get("/api/v1/events")
         assert "SHRINKNETS_MAX_STREAMS" in problem(refused, 503)["detail"]
         assert int(refused.headers["retry-after"]) > 0
