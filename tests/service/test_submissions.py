@@ -12,10 +12,11 @@ from service.estimates import SHAPES, mlp_size
 from service.store import Store, jobs, submissions
 from service.store.clock import now
 from service.store.tables import idempotency_keys
-from shrinknets.wire import DatasetName, JobSubmission
+from shrinknets.wire import DatasetName, JobSubmission, Role
 from shrinknets_core import load_dataset
 from shrinknets_core.families.mlp import mlp_family
 from tests.service.actors import ok, problem, spec
+from tests.service.guarded import bearer, make_key
 
 JOBS = "/api/v1/jobs"
 BY_DEFAULT = {"network": {"widths": [256, 256]}, "priority": 0, "labels": {}, "seed": 0}
@@ -97,6 +98,25 @@ def test_who_waits_for_a_key_whose_first_use_is_undone_makes_the_job(store: Stor
     assert is_new
     with store.reading() as tx:
         assert jobs.get_job(tx, job.id) == job
+
+
+def test_owners_do_not_get_each_others_jobs_for_a_key(client: httpx.Client, store: Store) -> None:
+    with store.writing() as tx:
+        submission = JobSubmission.model_validate(spec(name="anybody's"))
+        anybodys, _ = submissions.submit_job(tx, submission, key="k1")
+    own = {role: make_key(store, role)[1] for role in (Role.SUBMITTER, Role.ADMIN)}
+    again = make_key(store, Role.SUBMITTER)[1]
+
+    def post(key: str, **changes: Any) -> httpx.Response:
+        headers = {"Idempotency-Key": "k1", **bearer(key)}
+        return client.post(JOBS, json=spec(**changes), headers=headers)
+
+    first, second = (post(key, name=role) for role, key in own.items())
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert len({anybodys.id, first.json()["id"], second.json()["id"]}) == 3
+    # Another key of the same owner is the same owner.
+    assert ok(post(again, name=Role.SUBMITTER))["id"] == first.json()["id"]
+    problem(post(again, name="other"), 409)
 
 
 def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
