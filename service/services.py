@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from service.store import Store
 
@@ -16,3 +18,10 @@ class Services:
     store: Store
     artifacts: Artifacts
     bell: Bell
+    metrics: Metrics
+    readiness: Readiness
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the order to stop has come: what has begun may end, nothing new begins."""
+        return self.bell.is_closed

@@ -57,5 +57,13 @@ class EnvironmentVariableError(WorkerError):
         self.names = names
 
 
+class SettingsError(WorkerError):
+    """Variables, file or options do not describe a worker that can run."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(["The settings are wrong.", *lines]))
+        self.lines = lines
+
+
 class ChannelClosedError(WorkerError):
     """The process at the other end of a channel is gone."""

@@ -4,7 +4,17 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from service.api import attempts, claims, events, health, jobs, networks, trials, uploads
+from service.api import (
+    attempts,
+    claims,
+    events,
+    health,
+    jobs,
+    networks,
+    system,
+    trials,
+    uploads,
+)
 from shrinknets.wire import Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -19,7 +29,7 @@ _LEASE_LOST: Responses = {
 }
 
 public = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
-for part in (jobs, trials, networks, events):
+for part in (jobs, trials, networks, events, system):
     public.include_router(part.router)
 
 worker = APIRouter(prefix="/api/v1/worker", responses=_PROBLEMS | _LEASE_LOST)

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     TRIAL = "trial"
     ATTEMPT = "attempt"
     NETWORK = "net"
+    REQUEST = "req"
 
 
 def new_id(kind: Kind) -> str:

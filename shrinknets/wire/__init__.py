@@ -42,6 +42,7 @@ from shrinknets.wire.spec import (
     TrainingSpec,
 )
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
+from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "LEASE_HEADER",
@@ -79,11 +80,15 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Storage",
+    "System",
     "TrainingSpec",
     "Trial",
     "TrialAssignment",
     "TrialRequest",
     "TrialState",
     "Wire",
+    "WorkerInfo",
+    "WorkerState",
     "WrongFieldError",
 ]
