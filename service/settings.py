@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     trust_network: bool = False
     """Listen beyond this machine although everybody who reaches the port may do everything."""
     host: str = "127.0.0.1"
+    """Address to listen at; any but this machine's own needs `trust_network`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0 takes any free port."""
     migrate_on_start: bool = False
