@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ def test_uploads_and_collectors_at_once_lose_nothing(
 
     def collect() -> None:
         # Before each round all look old, and as if no attempt ran that could have brought them.
-        while not is_over.is_set():
+        while not is_over.wait(0.02):
             with store.writing() as tx:
                 old = update(artifact_rows).values(created_at=now(plus_seconds=-OLD))
                 tx.connection.execute(old)
@@ -214,9 +214,11 @@ def test_uploads_and_collectors_at_once_lose_nothing(
         ok(worker.upload(attempt, content))
 
     with ThreadPoolExecutor(6) as pool:
-        collectors = [pool.submit(collect) for _ in range(2)]
-        list(pool.map(upload, contents))
-        is_over.set()
+        collectors = [pool.submit(collect)]
+        try:
+            list(pool.map(upload, contents))
+        finally:
+            is_over.set()
         for collector in collectors:
             collector.result()
     with store.reading() as tx:
@@ -251,7 +253,7 @@ def test_old_events_go_but_the_newest_stays(
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
+def run(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def run(*options: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "shrinknets", "gc", "--data-dir", str(tmp_path), *options],
@@ -261,7 +263,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., "subprocess.CompletedProcess[s
             check=False,
         )
 
-    yield run
+    return run
 
 
 @pytest.mark.slow
