@@ -63,6 +63,7 @@ from shrinknets.wire.submission import (
     Plan,
     Priority,
 )
+from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "IDEMPOTENCY_HEADER",
@@ -120,6 +121,8 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Storage",
+    "System",
     "Text",
     "TrainingSpec",
     "Trial",
@@ -128,6 +131,8 @@ __all__ = [
     "TrialSort",
     "TrialState",
     "Wire",
+    "WorkerInfo",
+    "WorkerState",
     "WrongFieldError",
     "can_be_key",
 ]
