@@ -35,8 +35,8 @@ paths start in the folder that the command is run in.
 """
 TAIL = """
 The client and the command line read two: `SHRINKNETS_URL`, the service's address, and
-`SHRINKNETS_API_KEY`, the key that they show ([security](security.md)). The file may hold keys and the
-password of the database: let only its user read it.
+`SHRINKNETS_API_KEY`, the key that they show ([security](security.md)). The file may hold keys and
+the password of the database: let only its user read it.
 """
 
 
