@@ -6,6 +6,8 @@ from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
 from service.feed import Feed
+from service.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from service.store import Store
 
@@ -20,3 +22,10 @@ class Services:
     bell: Bell
     feed: Feed
     access: Access
+    metrics: Metrics
+    readiness: Readiness
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the order to stop has come: what has begun may end, nothing new begins."""
+        return self.bell.is_closed

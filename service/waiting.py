@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from service.access import Identity
 from service.services import Services
-from service.store import leases
+from service.store import leases, workers
 from shrinknets.wire import Claim, ClaimRequest
 
 
@@ -52,9 +52,11 @@ class Waiting:
         return not await self.is_gone() and await self.services.access.is_still(self.caller)
 
     async def _try(self, asked: ClaimRequest) -> Claim | None:
-        return await run_in_threadpool(self._claim, asked.worker)
+        return await run_in_threadpool(self._claim, asked)
 
-    def _claim(self, worker: str) -> Claim | None:
+    def _claim(self, asked: ClaimRequest) -> Claim | None:
         seconds = self.services.settings.job_lease_seconds
         with self.services.store.writing() as tx:
-            return leases.claim_job(tx, worker=worker, lease_seconds=seconds)
+            claimed = leases.claim_job(tx, worker=asked.worker, lease_seconds=seconds)
+            workers.introduce(tx, asked)
+            return claimed

@@ -2,9 +2,8 @@
 
 import contextlib
 import logging
-import os
 import signal
-import sys
+import socket
 import tempfile
 import threading
 import time
@@ -12,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from shrinknets import logs
 from shrinknets.wire import Claim, ClaimRequest
+from worker.device import describe_device, num_cores
 from worker.driver import Driver
 from worker.engines import Engine, LocalEngine
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
@@ -58,11 +59,11 @@ def run_worker(settings: WorkerSettings) -> None:
     """
     stop = _Stop()
     patience = Patience(stopping=stop.event)
-    threads = max(1, _num_cores() // settings.slots)
+    threads = max(1, num_cores() // settings.slots)
     with (
         _stop_signals(stop),
         _work_folder(settings) as folder,
-        ServiceClient(settings.url, patience=patience, api_key=settings.api_key) as client,
+        ServiceClient(settings.url, patience=patience, api_key=settings.key()) as client,
         contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
     ):
         _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
@@ -74,7 +75,12 @@ def run_worker(settings: WorkerSettings) -> None:
 def _claim_and_drive(
     settings: WorkerSettings, client: ServiceClient, engine: Engine, stop: _Stop
 ) -> None:
-    request = ClaimRequest(worker=settings.name, wait_seconds=settings.wait_seconds)
+    request = ClaimRequest(
+        worker=settings.name,
+        wait_seconds=settings.wait_seconds,
+        host=socket.gethostname()[:200],
+        device=describe_device(),
+    )
     while not stop.event.is_set():
         asked_at = time.monotonic()
         try:
@@ -93,7 +99,8 @@ def _claim_and_drive(
             waited = time.monotonic() - asked_at
             stop.event.wait(max(0.0, settings.poll_seconds - waited))
             continue
-        _work_on(claim, settings, client, engine, stop.event)
+        with logs.about(job_id=claim.job.id):
+            _work_on(claim, settings, client, engine, stop.event)
         if settings.once:
             return
 
@@ -120,13 +127,6 @@ def _work_on(
     else:
         seconds = time.monotonic() - started
         _log.info("job %s: %s after %.1f s %s", job.id, end.state.value, seconds, end.reason)
-
-
-def _num_cores() -> int:
-    """The cores that this process may use, which a container can make fewer than there are."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -13,9 +13,11 @@ from service.api import (
     events,
     health,
     jobs,
+    metrics,
     networks,
     results,
     steering,
+    system,
     trials,
     uploads,
 )
@@ -52,8 +54,14 @@ public = APIRouter(
     dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.SUBMIT))],
 )
 # Comparisons come first: "compare" is no job's id.
-for part in (comparisons, jobs, steering, results, trials, networks, events):
+for part in (comparisons, jobs, steering, results, trials, networks, events, system):
     public.include_router(part.router)
+
+counted = APIRouter(
+    responses=_PROBLEMS,
+    dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.READ))],
+)
+counted.include_router(metrics.router)
 
 admin = APIRouter(
     prefix="/api/v1",
@@ -79,7 +87,7 @@ for part in (attempts, uploads):
 
 router = APIRouter()
 router.include_router(health.router)
-for guarded in (public, admin, worker, trial):
+for guarded in (counted, public, admin, worker, trial):
     router.include_router(guarded)
 
 __all__ = ["router"]

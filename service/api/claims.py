@@ -6,8 +6,10 @@ from fastapi import APIRouter, Request, Response
 
 from service.access import Caller
 from service.api.dependencies import JobId, ServicesOf, StoreOf, Token, TrialId
+from service.errors import UnavailableError
 from service.store import attempts, leases, trials
 from service.waiting import Waiting
+from shrinknets import logs
 from shrinknets.wire import Attempt, Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
 
 router = APIRouter(tags=["worker"])
@@ -26,8 +28,14 @@ async def claim(
 
     Its lease must be renewed until the job is released.
     """
+    if services.is_stopping:
+        raise UnavailableError("The service is shutting down; ask again when it is back.")
     waiting = Waiting(services, caller, is_gone=request.is_disconnected)
-    return await waiting.claim(asked) or Response(status_code=HTTPStatus.NO_CONTENT)
+    claimed = await waiting.claim(asked)
+    if claimed is None:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    logs.note(job_id=claimed.job.id)
+    return claimed
 
 
 @router.post("/jobs/{job_id}/renew", summary="Renew a job's lease")

@@ -2,7 +2,16 @@
 
 from service.store.news import News
 from service.store.paging import Slice
-from service.store.schema import require_head, upgrade_to_head
+from service.store.schema import require_head, require_head_in, upgrade_to_head
 from service.store.transactions import Reading, Store, Writing
 
-__all__ = ["News", "Reading", "Slice", "Store", "Writing", "require_head", "upgrade_to_head"]
+__all__ = [
+    "News",
+    "Reading",
+    "Slice",
+    "Store",
+    "Writing",
+    "require_head",
+    "require_head_in",
+    "upgrade_to_head",
+]

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Self
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from service.errors import UnavailableError
 from service.store.announcing import Told, announce
 from service.store.engine import BEGIN, make_engine
+from service.store.facts import Fact
 from service.store.listening import listen
 from service.store.news import News
 
@@ -37,6 +38,8 @@ class Writing(Reading):
         # A set that remembers the order.
         self._told: dict[Told, None] = {}
         self._news = News.EVENTS
+        self.facts: list[Fact] = []
+        """For those who count; to be told after the commit."""
 
     def tell(self, kind: str, *, job_id: str, trial_id: str | None = None) -> None:
         """Note what changed; the same thing twice in one transaction is told once."""
@@ -63,8 +66,14 @@ class Store:
     in another, those who wait for a lock could take all threads from its holder.
     """
 
-    def __init__(self, url: str, *, on_news: Callable[[News], None] = lambda _: None) -> None:
-        """`on_news` is called after each commit that has something to tell."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_news: Callable[[News], None] = lambda _: None,
+        on_facts: Callable[[Sequence[Fact]], None] = lambda _: None,
+    ) -> None:
+        """Both are called after each commit that has something to tell."""
         self._engine = make_engine(url)
         self._origin = secrets.token_hex(4)
         is_sqlite = self._engine.dialect.name == "sqlite"
@@ -77,6 +86,7 @@ class Store:
             **({BEGIN: "BEGIN IMMEDIATE"} if is_sqlite else {"isolation_level": "READ COMMITTED"})
         )
         self._on_news = on_news
+        self._on_facts = on_facts
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -96,6 +106,8 @@ class Store:
             news = transaction.commit()
         if news is not None:
             self._on_news(news)
+        if transaction.facts:
+            self._on_facts(transaction.facts)
 
     @property
     def can_listen(self) -> bool:

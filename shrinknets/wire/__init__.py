@@ -13,6 +13,7 @@ from shrinknets.wire.keys import (
 )
 from shrinknets.wire.leases import (
     LEASE_HEADER,
+    MAX_WAIT_SECONDS,
     Attempt,
     AttemptEnd,
     Claim,
@@ -63,12 +64,14 @@ from shrinknets.wire.submission import (
     Plan,
     Priority,
 )
+from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "IDEMPOTENCY_HEADER",
     "KEY_PREFIX",
     "KEY_VARIABLE",
     "LEASE_HEADER",
+    "MAX_WAIT_SECONDS",
     "Attempt",
     "AttemptEnd",
     "AttemptState",
@@ -120,6 +123,8 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Storage",
+    "System",
     "Text",
     "TrainingSpec",
     "Trial",
@@ -128,6 +133,8 @@ __all__ = [
     "TrialSort",
     "TrialState",
     "Wire",
+    "WorkerInfo",
+    "WorkerState",
     "WrongFieldError",
     "can_be_key",
 ]

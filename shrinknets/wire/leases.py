@@ -55,6 +55,10 @@ class ClaimRequest(Wire):
     """The worker's name, for people."""
     wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
     """How long to wait for a job where none is queued."""
+    host: Annotated[str, Field(max_length=200), Storable] = ""
+    """The machine that it runs on."""
+    device: Annotated[str, Field(max_length=200), Storable] = ""
+    """What its trials compute on, in words."""
 
 
 class Claim(Wire):
