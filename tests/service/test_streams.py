@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psutil
 import pytest
 
-from service import Settings, create_app, feed, streams
+from service import Settings, create_app, feed, server, streams
 from service.store import Store
 from tests.service import hands
 from tests.service.actors import WorkerActor, ok, problem
@@ -236,3 +237,28 @@ def test_readers_hold_no_transaction_and_no_thread(
         assert time.monotonic() - before < 5
         for one in opened:
             one.close()
+
+
+def test_a_reader_that_never_reads_again_is_given_up(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(server, "GONE_SECONDS", 2)
+    with served(settings) as url, deaf_reader(url):
+        tell_many(store, 40_000)
+        mine = psutil.Process()
+        port = httpx.URL(url).port
+
+        def is_open() -> bool:
+            # Seen from the server's end.
+            return any(
+                one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED
+                for one in mine.net_connections("tcp")
+                if one.raddr
+            )
+
+        assert is_open()
+        deadline = time.monotonic() + 40
+        while is_open():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
