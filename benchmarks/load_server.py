@@ -42,6 +42,7 @@ def serving(folder: Path, database_url: str) -> Iterator[Served]:
         [sys.executable, "-m", "service"],
         env={**os.environ, **{f"SHRINKNETS_{name}": value for name, value in chosen.items()}},
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     assert process.stdout is not None

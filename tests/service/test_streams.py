@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -240,12 +240,14 @@ def test_readers_hold_no_transaction_and_no_thread(
 
 
 def test_a_reader_that_never_reads_again_is_given_up(
-    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., None],
 ) -> None:
     monkeypatch.setattr(streams, "STALL_SECONDS", 0.5)
     monkeypatch.setattr(server, "GONE_SECONDS", 2)
     with served(settings) as url, deaf_reader(url):
-        tell_many(store, 40_000)
         mine = psutil.Process()
         port = httpx.URL(url).port
 
@@ -257,8 +259,6 @@ def test_a_reader_that_never_reads_again_is_given_up(
                 if one.raddr
             )
 
-        assert is_open()
-        deadline = time.monotonic() + 40
-        while is_open():
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(is_open)
+        tell_many(store, 40_000)
+        wait_until(lambda: not is_open(), 40)
