@@ -127,7 +127,7 @@ def test_a_lease_is_over_by_the_clock_of_the_database(
 def _worker_routes() -> Iterator[tuple[str, str]]:
     document = create_app(Settings(database_url="sqlite:///unused.db")).openapi()
     for path, methods in document["paths"].items():
-        if path.startswith(WORKER) and path != f"{WORKER}/claim":
+        if path.startswith(f"{WORKER}/") and path != f"{WORKER}/claim":
             yield from ((method, path) for method in methods)
 
 
