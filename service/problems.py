@@ -189,12 +189,11 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _methods_at(request: Request) -> set[str]:
-    return {
-        method
-        for context in iter_route_contexts(request.app.routes)
-        if context.path and compile_path(context.path)[0].fullmatch(request.scope["path"])
-        for method in context.methods or ()
-    }
+    routes = [(route.path or "", route) for route in iter_route_contexts(request.app.routes)]
+    path = request.scope["path"]
+    # The first that fits is what the address means: "compare" is no job's id.
+    fitting = next((known for known, _ in routes if compile_path(known)[0].fullmatch(path)), None)
+    return {method for known, route in routes if known == fitting for method in route.methods or ()}
 
 
 async def _bug(_: Request, __: Exception) -> JSONResponse:
