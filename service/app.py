@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     services = Services(
         settings=settings,
         store=store,
-        artifacts=Artifacts(settings.artifacts_url),
+        artifacts=Artifacts(settings.artifacts_url, scratch=settings.data_dir),
         bell=bell,
         access=Access(store, settings),
     )
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    app.add_middleware(BodyLimits)
+    app.add_middleware(BodyLimits, settings=settings)
     app.add_middleware(HostCheck, settings=settings)
     problems.install(app)
     app.include_router(api.router)

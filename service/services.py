@@ -1,6 +1,7 @@
 """What a running service consists of, handed to every request."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from service.access import Access
 from service.artifacts import Artifacts
@@ -18,3 +19,5 @@ class Services:
     artifacts: Artifacts
     bell: Bell
     access: Access
+    inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Files looked into at once: that takes a thread and a core for as long as a file is large."""

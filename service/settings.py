@@ -55,6 +55,17 @@ class Settings(BaseSettings):
     """A trial's process that is silent for longer is given up."""
     expire_every_seconds: PositiveFloat = 1.0
     """How often leases that ran out are looked for."""
+    max_queued_jobs_per_key: Annotated[int, Field(ge=1)] = 1000
+    """Jobs of one key that may be queued or paused at once; who needs no key counts as one."""
+    # What archives beyond 2 GiB need of the format (ZIP64) is not taken.
+    max_dataset_bytes: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2**30
+    """The largest file of a data set."""
+    max_dataset_unpacked_bytes: Annotated[int, Field(ge=1)] = 4 * 2**30
+    """The largest data set when its file is unpacked."""
+    max_dataset_bytes_per_key: Annotated[int, Field(ge=1)] = 10 * 2**30
+    """All files of data sets that one key has handed in."""
+    slow_body_seconds: PositiveFloat = 30.0
+    """So long a request's body may take, and a second longer for each 10 KiB of it."""
 
     @field_validator("database_url")
     @classmethod

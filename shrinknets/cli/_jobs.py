@@ -142,7 +142,7 @@ def list_jobs(
             info.id,
             info.state.value,
             Text(info.name),
-            info.spec.dataset.value,
+            info.spec.dataset,
             f"{done.ended}/{done.total}",
             "–" if accuracy is None else f"{accuracy:.1%}",
             f"{info.created_at.astimezone():%m-%d %H:%M}",

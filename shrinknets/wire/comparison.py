@@ -2,7 +2,7 @@
 
 from shrinknets.wire._base import Wire
 from shrinknets.wire.results import Network
-from shrinknets.wire.spec import DatasetName
+from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.states import JobState, Method
 
 
