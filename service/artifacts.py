@@ -25,7 +25,8 @@ class Spool:
     """
 
     def __init__(self, *, folder: Path | None = None) -> None:
-        self.file: IO[bytes] = SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder)  # noqa: SIM115 (closed by its user)
+        place = None if folder is None else str(folder)
+        self.file: IO[bytes] = SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=place)  # noqa: SIM115 (closed by its user)
         self.size = 0
         self._digest = hashlib.sha256()
 

@@ -96,9 +96,9 @@ class TooManyJobsError(ServiceError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(
-            f"This key has {limit:,} jobs that are queued or paused, and may not have more at once: "
-            "wait until some have run, or cancel those that are not needed. The service's operator "
-            "can raise SHRINKNETS_MAX_QUEUED_JOBS_PER_KEY."
+            f"This key has {limit:,} jobs that are queued or paused, as many as it may have: wait "
+            "until some have run, or cancel those that are not needed. The service's operator can "
+            "raise SHRINKNETS_MAX_QUEUED_JOBS_PER_KEY."
         )
 
 

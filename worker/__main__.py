@@ -14,6 +14,7 @@ from shrinknets.wire import KEY_VARIABLE, can_be_key
 from worker.errors import InvalidKeyError, NotAllowedError
 from worker.loop import run_worker
 from worker.settings import WorkerSettings
+from worker.trial.environment import CACHE_VARIABLE, default_cache
 
 
 def _checked_url(value: str) -> str:
@@ -44,6 +45,14 @@ def worker(
     slots: Annotated[int, typer.Option(min=1, max=1024, help="Trials that run at once.")] = 2,
     *,
     once: Annotated[bool, typer.Option("--once", help="Stop after one job.")] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            envvar=CACHE_VARIABLE,
+            help="Keep fetched data sets here. [default: ~/.cache/shrinknets]",
+        ),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option(file_okay=False, help="Keep the logs of trials here.")
     ] = None,
@@ -54,7 +63,13 @@ def worker(
     try:
         run_worker(
             WorkerSettings(
-                url=url, name=name, api_key=_take_key(), slots=slots, once=once, folder=folder
+                url=url,
+                name=name,
+                api_key=_take_key(),
+                slots=slots,
+                once=once,
+                folder=folder,
+                cache=cache or default_cache(),
             )
         )
     except (InvalidKeyError, NotAllowedError) as error:

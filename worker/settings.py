@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker.trial.environment import default_cache
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
@@ -20,6 +22,8 @@ class WorkerSettings:
     """Stop after one job."""
     folder: Path | None = None
     """Where logs of trials go; a temporary folder that goes with the worker by default."""
+    cache: Path = field(default_factory=default_cache)
+    """Where fetched data sets stay; all workers of a user on this machine share it."""
     poll_seconds: float = 1.0
     """How often an idle worker asks for a job."""
     renew_seconds: float = 0.5

@@ -9,6 +9,7 @@ from service.store.jobs import lock_row
 from service.store.tables import (
     artifacts,
     attempts,
+    datasets,
     events,
     idempotency_keys,
     job_labels,
@@ -50,6 +51,14 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
+    return drop_unused(tx, files)
+
+
+def drop_unused(tx: Writing, files: Sequence[str]) -> list[str]:
+    """Forget those of these files that no network and no data set refers to; returns them.
+
+    The files themselves are the caller's to delete, after the commit.
+    """
     return [sha256 for part in _parts(files) for sha256 in _drop_unused(tx, part)]
 
 
@@ -60,6 +69,7 @@ def _parts(files: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _drop_unused(tx: Writing, files: Sequence[str]) -> list[str]:
-    is_used = exists().where(networks.c.weights_sha256 == artifacts.c.sha256)
-    unused = delete(artifacts).where(artifacts.c.sha256.in_(files), ~is_used)
+    weights = exists().where(networks.c.weights_sha256 == artifacts.c.sha256)
+    data = exists().where(datasets.c.sha256 == artifacts.c.sha256)
+    unused = delete(artifacts).where(artifacts.c.sha256.in_(files), ~weights, ~data)
     return list(tx.connection.execute(unused.returning(artifacts.c.sha256)).scalars())

@@ -10,6 +10,7 @@ from service.errors import ConflictError
 from service.store.clock import now
 from service.store.ids import Kind, new_id
 from service.store.jobs import create_job, get_job
+from service.store.quotas import Share
 from service.store.tables import idempotency_keys as keys
 from service.store.transactions import Writing
 from shrinknets.wire import Job, JobSubmission
@@ -19,12 +20,16 @@ KEEP_SECONDS = 24 * 60 * 60
 
 
 def submit_job(
-    tx: Writing, submission: JobSubmission, *, key: str | None = None
+    tx: Writing,
+    submission: JobSubmission,
+    *,
+    key: str | None = None,
+    share: Share | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job; returns it and whether it is new.
 
     The same key with the same submission gives the same job again, as it stands now. Raises
-    ConflictError where the key was used for another submission.
+    ConflictError where the key was used for another submission, and what `create_job` raises.
     """
     job_id = new_id(Kind.JOB)
     if key is not None and (taken_by := _take(tx, key, submission, job_id)) is not None:
@@ -35,6 +40,7 @@ def submit_job(
         labels=submission.labels,
         priority=submission.priority,
         job_id=job_id,
+        share=share,
     )
     return job, True
 

@@ -35,7 +35,7 @@ class Dataset(Wire):
     name: str
     source: DatasetSource
     rows: int
-    """Those of `x`; a job takes its validation rows from them, and without `x_test` its test rows."""
+    """Those of `x`, from which a job takes its validation rows, and test rows if there are none."""
     test_rows: int | None
     """Those of `x_test`; None where a job takes them from the others."""
     input_shape: list[int]

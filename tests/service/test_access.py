@@ -49,7 +49,8 @@ class Known:
         path = self.path
         for kind, name in names.items():
             path = path.replace(f"{{{kind}_id}}", name)
-        return path.replace("{sha256}", "0" * 64).replace("{version}/{name}", "1/none.js")
+        path = path.replace("{sha256}", "0" * 64).replace("{dataset}", "none")
+        return path.replace("{version}/{name}", "1/none.js")
 
 
 def routes_of(app: FastAPI) -> list[Known]:
