@@ -15,8 +15,9 @@ from shrinknets_core.errors import OptionError
 def load_dataset_file(file: str | os.PathLike[str] | IO[bytes], *, name: str, seed: int) -> Split:
     """Load a `.npz` file, and split and standardise its rows as `split_rows` does.
 
-    The file, given by its path or open for reading, has the arrays `x`, (n, inputs) or (n, channels, height, width), and `y`, (n,) whole
-    numbers from 0, and may have `x_test` and `y_test`. Nothing in it is ever run.
+    The file, given by its path or open for reading, has the arrays `x`, (n, inputs) or (n,
+    channels, height, width), and `y`, (n,) whole numbers from 0, and may have `x_test` and
+    `y_test`. Nothing in it is ever run.
 
     Raises:
         OptionError: the file has no such arrays, or they are not as said.
