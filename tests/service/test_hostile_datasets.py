@@ -97,7 +97,7 @@ FILE = archive(entries())
             id="entry-longer-than-it-is",
         ),
         pytest.param(
-            patched(FILE, DIRECTORY, 24, b"\x00\x01\x00\x00"), "x", "as shape", id="shorter"
+            patched(FILE, DIRECTORY, 24, b"\x00\x01\x00\x00"), "body", "savez", id="shorter"
         ),
         pytest.param(patched(FILE, DIRECTORY, 16, b"0000"), "body", "savez", id="wrong-checksum"),
         pytest.param(patched(FILE, LOCAL, 30, b"z"), "body", "savez", id="two-names"),
