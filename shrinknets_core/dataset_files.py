@@ -1,6 +1,8 @@
 """Data sets in `.npz` files, the rows as users have them."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile
 
@@ -24,7 +26,8 @@ def load_dataset_file(file: str | os.PathLike[str] | IO[bytes], *, name: str, se
         FileNotFoundError: there is no such file.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        # NumPy would leave a file open that is no archive.
+        with _opened(file) as opened, np.load(opened, allow_pickle=False) as arrays:
             found = {key: _tensor(key, arrays[key]) for key in arrays.files}
     except (BadZipFile, EOFError, ValueError, TypeError) as error:
         expected = "a .npz file of plain arrays"
@@ -35,6 +38,10 @@ def load_dataset_file(file: str | os.PathLike[str] | IO[bytes], *, name: str, se
     if "x_test" in found and "y_test" in found:
         test = found["x_test"], found["y_test"]
     return split_rows(name, found["x"], found["y"], seed=seed, test=test)
+
+
+def _opened(file: str | os.PathLike[str] | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return Path(file).open("rb") if isinstance(file, str | os.PathLike) else nullcontext(file)
 
 
 def _tensor(key: str, array: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
