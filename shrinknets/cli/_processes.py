@@ -75,9 +75,18 @@ def worker(
     ] = "http://127.0.0.1:8000",
     name: Annotated[str | None, typer.Option(help="Shown beside the jobs it holds.")] = None,
     slots: Annotated[int, typer.Option(min=1, max=1024, help="Trials that run at once.")] = 2,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            envvar="SHRINKNETS_CACHE_DIR",
+            help="Keep fetched data sets here. [default: ~/.cache/shrinknets]",
+        ),
+    ] = None,
 ) -> None:
     """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
     options = ["--url", url, "--slots", str(slots), *(["--name", name] if name else [])]
+    options += ["--cache", str(cache)] if cache else []
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("worker", options, {}) as process:
