@@ -135,6 +135,7 @@ def test_what_each_kind_of_route_asks_for(client: TestClient) -> None:
         "/api/v1/worker/attempts/{attempt_id}",
         "/api/v1/worker/attempts/{attempt_id}/records",
         "/api/v1/worker/attempts/{attempt_id}/end",
+        "/api/v1/worker/attempts/{attempt_id}/dataset",
         "/api/v1/worker/artifacts/{sha256}",
     }
 
