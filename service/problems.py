@@ -1,6 +1,7 @@
 """Maps every error to an answer (RFC 9457), in this one place."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -29,9 +30,11 @@ from service.errors import (
     UnsupportedMediaError,
 )
 from service.fields import field_errors, shortened
+from shrinknets import logs
 from shrinknets.wire import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID_HEADER = "X-Request-Id"
 RETRY_SECONDS = 1
 
 _logger = logging.getLogger(__name__)
@@ -81,6 +84,7 @@ def problem(
         status=status,
         detail=detail,
         errors=errors or [],
+        request_id=logs.current().get("request_id"),
     )
     return JSONResponse(
         body.model_dump(mode="json"), status_code=status, headers=headers, media_type=MEDIA_TYPE
@@ -104,6 +108,22 @@ def wrong_host(host: str) -> JSONResponse:
         "wrong-host",
         f"This service does not answer to the name {shortened(host)}; its operator can add names "
         "to SHRINKNETS_ALLOWED_HOSTS.",
+    )
+
+
+def not_ready(failures: Mapping[str, str]) -> JSONResponse:
+    """The answer of a service that cannot work now, with the reason of each part."""
+    # The reasons are for the log: this answer goes to whoever asks.
+    errors = [
+        FieldError(field=part, given="not ready", allowed="ready to serve requests")
+        for part in failures
+    ]
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "not-ready",
+        f"Not ready: {', '.join(failures)}; the log says why.",
+        errors=errors,
+        headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
@@ -177,6 +197,8 @@ async def _bug(_: Request, __: Exception) -> JSONResponse:
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",
         "The service failed at this request; its log says where.",
+        # This one is answered outside of the middleware that names all others.
+        headers={REQUEST_ID_HEADER: logs.current().get("request_id", "")},
     )
 
 

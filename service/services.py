@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from service.store import Store
 
@@ -19,5 +21,12 @@ class Services:
     artifacts: Artifacts
     bell: Bell
     access: Access
+    metrics: Metrics
+    readiness: Readiness
     inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Files looked into at once: that takes a thread and a core for as long as a file is large."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the order to stop has come: what has begun may end, nothing new begins."""
+        return self.bell.is_closed

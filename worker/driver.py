@@ -108,6 +108,7 @@ class Driver:
                 "job %s: %s %d %s, validation accuracy %s",
                 *(self._job.id, trial.method.value, trial.number, trial.state.value),
                 "unknown" if accuracy is None else f"{accuracy:.1%}",
+                extra={"fields": {"trial_id": trial.id}},
             )
 
     def _count(self, trial: Trial) -> None:

@@ -15,9 +15,11 @@ from service.api import (
     events,
     health,
     jobs,
+    metrics,
     networks,
     results,
     steering,
+    system,
     trials,
     uploads,
 )
@@ -57,9 +59,15 @@ public = APIRouter(
 # Comparisons come first: "compare" is no job's id.
 for part in (
     *(comparisons, jobs, steering, results, trials, networks),
-    *(datasets, dataset_uploads, events),
+    *(datasets, dataset_uploads, events, system),
 ):
     public.include_router(part.router)
+
+counted = APIRouter(
+    responses=_PROBLEMS,
+    dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.READ))],
+)
+counted.include_router(metrics.router)
 
 admin = APIRouter(
     prefix="/api/v1",
@@ -85,7 +93,7 @@ for part in (attempts, uploads):
 
 router = APIRouter()
 router.include_router(health.router)
-for guarded in (public, admin, worker, trial):
+for guarded in (counted, public, admin, worker, trial):
     router.include_router(guarded)
 
 __all__ = ["router"]

@@ -9,9 +9,9 @@ from fastapi.concurrency import run_in_threadpool
 from service.access import Caller, actor_of
 from service.api.answers import conflict
 from service.api.dependencies import ServicesOf, share_of
-from service.api.files import delete_files
 from service.artifacts import Spool
-from service.errors import UnsupportedMediaError
+from service.errors import ServiceError, UnsupportedMediaError
+from service.garbage import delete_stray
 from service.npz import BEGINNING, inspect
 from service.services import Services
 from service.store import audit, dataset_changes, datasets, quotas
@@ -124,7 +124,7 @@ def _inspect(services: Services, name: str, spool: Spool) -> NewDataset:
 def _keep(
     services: Services, new: NewDataset, spool: Spool, actor: Actor, share: Share
 ) -> tuple[DatasetDetails, bool]:
-    """Store the file, then what names it: a file that nothing names does no harm."""
+    """Store the file, then what names it."""
     with services.store.reading() as tx:
         if dataset_changes.is_there(tx, new.name, new.sha256):
             return datasets.get_dataset(tx, new.name), False
@@ -136,11 +136,10 @@ def _keep(
             is_new = dataset_changes.add_dataset(tx, new, actor=actor, share=share)
             if is_new:
                 audit.note(tx, actor, "dataset.upload", new.name)
-            found = datasets.get_dataset(tx, new.name)
-    except Exception:
-        delete_files(services, [new.sha256])
+            # Whoever collects files took this one while it was not noted; from here on nobody can.
+            if not services.artifacts.has(new.sha256):
+                services.artifacts.put(new.sha256, spool)
+            return datasets.get_dataset(tx, new.name), is_new
+    except ServiceError:
+        delete_stray(services.store, services.artifacts, new.sha256)
         raise
-    if not services.artifacts.has(new.sha256):
-        # Deleted in between, with the last that had the same file.
-        services.artifacts.put(new.sha256, spool)
-    return found, is_new

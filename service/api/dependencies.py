@@ -9,6 +9,7 @@ from service.services import Services
 from service.settings import Settings
 from service.store import Slice, Store
 from service.store.quotas import Share
+from shrinknets import logs
 from shrinknets.wire import DATASET_PATTERN, LEASE_HEADER
 
 MAX_KEY = 2**63 - 1
@@ -63,3 +64,9 @@ def share_of(caller: Identity, settings: Settings) -> Share:
         max_queued_jobs=settings.max_queued_jobs_per_key,
         max_dataset_bytes=settings.max_dataset_bytes_per_key,
     )
+
+
+async def named_in_logs(request: Request) -> None:
+    """Lines of the log that a request causes name the job and the trial in its address."""
+    ids = {name: value for name, value in request.path_params.items() if name.endswith("_id")}
+    logs.note(**ids)

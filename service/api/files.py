@@ -10,9 +10,9 @@ from fastapi.responses import Response, StreamingResponse
 
 from service.artifacts import CHUNK_BYTES, Spool
 from service.errors import RangeNotSatisfiableError, UnavailableError
+from service.garbage import delete_file
 from service.ranges import ByteRange, find_range, is_named
 from service.services import Services
-from service.store import networks
 from shrinknets.wire import Problem
 
 MEDIA_TYPE = "application/octet-stream"
@@ -73,15 +73,12 @@ def send_file(services: Services, sha256: str, wanted: Wanted, *, filename: str)
 
 
 def delete_files(services: Services, files: Sequence[str]) -> None:
-    """Remove files that nothing referred to when that was looked up, unless they are back."""
+    """Remove those of these files to which nothing refers."""
     for sha256 in files:
-        with services.store.reading() as tx:
-            is_back = networks.has_file(tx, sha256)
         try:
-            if not is_back:
-                services.artifacts.delete(sha256)
+            delete_file(services.store, services.artifacts, sha256)
         except UnavailableError:
-            # What named it is gone, and a file that nothing names does no harm.
+            # What named it is gone; collecting garbage tries again.
             _logger.exception("The file %s stays behind.", sha256)
 
 

@@ -58,12 +58,18 @@ async def upload(
 def _store(services: Services, sha256: str, spool: Spool) -> bool:
     with services.store.reading() as tx:
         is_known = networks.has_file(tx, sha256)
-    if is_known and services.artifacts.has(sha256):
+    if is_known and services.artifacts.has(sha256) and _kept(services, sha256):
         return False
     services.artifacts.put(sha256, spool)
     with services.store.writing() as tx:
         networks.note_file(tx, sha256, size_bytes=spool.size)
-    if not services.artifacts.has(sha256):
-        # Deleted in between, with the last job that had the same file.
-        services.artifacts.put(sha256, spool)
+        # Whoever collects files took this one while it was not noted; from here on nobody can.
+        if not services.artifacts.has(sha256):
+            services.artifacts.put(sha256, spool)
     return True
+
+
+def _kept(services: Services, sha256: str) -> bool:
+    """Make a known file new again; False where it was collected in this moment."""
+    with services.store.writing() as tx:
+        return networks.touch_file(tx, sha256) and services.artifacts.has(sha256)

@@ -12,7 +12,6 @@ from service.store.clock import now
 from service.store.datasets import find_users
 from service.store.networks import note_file
 from service.store.quotas import Share, require_dataset_room
-from service.store.removal import drop_unused
 from service.store.tables import datasets
 from service.store.transactions import Reading, Writing
 from shrinknets.wire import DatasetSource
@@ -63,10 +62,10 @@ def add_dataset(tx: Writing, new: NewDataset, *, actor: Actor, share: Share) -> 
 
 
 def delete_dataset(tx: Writing, name: str) -> list[str]:
-    """Delete a data set; returns the SHA-256 of its file unless something else refers to it.
+    """Delete a data set; returns the SHA-256 of its file.
 
-    The file is the caller's to delete, after the commit. Raises NotFoundError, and ConflictError
-    where every worker has it or a job uses it.
+    It is the caller's to delete after the commit, where nothing else refers to it. Raises
+    NotFoundError, and ConflictError where every worker has the data set or a job uses it.
     """
     # Who submits a job holds the row in the meantime, or finds it gone.
     query = select(datasets).where(datasets.c.name == name).with_for_update()
@@ -81,7 +80,7 @@ def delete_dataset(tx: Writing, name: str) -> list[str]:
         more = "" if num_jobs == len(ids) else f" and {num_jobs - len(ids):,} more"
         raise ConflictError(f"{shown}{more} use the data set {name!r}: delete them first.")
     tx.connection.execute(delete(datasets).where(datasets.c.seq == row.seq))
-    return drop_unused(tx, [row.sha256])
+    return [row.sha256]
 
 
 def _find_file(tx: Reading, name: str) -> str | None:

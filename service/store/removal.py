@@ -1,15 +1,11 @@
 """Deletes jobs with all that belongs to them."""
 
-from collections.abc import Iterator, Sequence
-
-from sqlalchemy import Table, delete, exists, select
+from sqlalchemy import Table, delete, select
 
 from service.errors import ConflictError
 from service.store.jobs import lock_row
 from service.store.tables import (
-    artifacts,
     attempts,
-    datasets,
     events,
     idempotency_keys,
     job_labels,
@@ -33,13 +29,11 @@ _OWNED: tuple[Table, ...] = (
 )
 """The tables whose rows name a job, in the order in which they can go."""
 
-_PART = 1000
-
 
 def delete_job(tx: Writing, job_id: str) -> list[str]:
-    """Delete a job; returns the SHA-256 of the files that nothing refers to any more.
+    """Delete a job; returns the SHA-256 of the files that it referred to.
 
-    Their rows are gone with it; the files are the caller's to delete, after the commit. Raises
+    They are the caller's to delete after the commit, where nothing else refers to them. Raises
     NotFoundError, and ConflictError while a worker has the job.
     """
     if lock_row(tx, job_id).state is JobState.RUNNING:
@@ -51,25 +45,4 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
-    return drop_unused(tx, files)
-
-
-def drop_unused(tx: Writing, files: Sequence[str]) -> list[str]:
-    """Forget those of these files that no network and no data set refers to; returns them.
-
-    The files themselves are the caller's to delete, after the commit.
-    """
-    return [sha256 for part in _parts(files) for sha256 in _drop_unused(tx, part)]
-
-
-def _parts(files: Sequence[str]) -> Iterator[Sequence[str]]:
-    # A statement takes some 30,000 values at most.
-    for start in range(0, len(files), _PART):
-        yield files[start : start + _PART]
-
-
-def _drop_unused(tx: Writing, files: Sequence[str]) -> list[str]:
-    weights = exists().where(networks.c.weights_sha256 == artifacts.c.sha256)
-    data = exists().where(datasets.c.sha256 == artifacts.c.sha256)
-    unused = delete(artifacts).where(artifacts.c.sha256.in_(files), ~weights, ~data)
-    return list(tx.connection.execute(unused.returning(artifacts.c.sha256)).scalars())
+    return files

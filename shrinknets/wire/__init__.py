@@ -71,6 +71,7 @@ from shrinknets.wire.submission import (
     Plan,
     Priority,
 )
+from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "DATASET_PATTERN",
@@ -135,6 +136,8 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Storage",
+    "System",
     "Text",
     "TrainingSpec",
     "Trial",
@@ -143,6 +146,8 @@ __all__ = [
     "TrialSort",
     "TrialState",
     "Wire",
+    "WorkerInfo",
+    "WorkerState",
     "WrongFieldError",
     "can_be_key",
 ]

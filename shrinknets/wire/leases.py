@@ -51,6 +51,10 @@ class ClaimRequest(Wire):
 
     worker: Annotated[str, Field(min_length=1, max_length=200), Storable]
     """The worker's name, for people."""
+    host: Annotated[str, Field(max_length=200), Storable] = ""
+    """The machine that it runs on."""
+    device: Annotated[str, Field(max_length=200), Storable] = ""
+    """What its trials compute on, in words."""
 
 
 class Claim(Wire):

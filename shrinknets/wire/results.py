@@ -157,3 +157,5 @@ class Problem(Wire):
     status: int
     detail: str
     errors: list[FieldError] = []
+    request_id: str | None = None
+    """As in the header `X-Request-Id` and in the service's log."""

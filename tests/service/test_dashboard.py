@@ -261,4 +261,4 @@ def test_what_was_proposed_is_told_in_few_words(params: dict[str, Any], shown: s
 
 def test_the_api_description_does_not_list_pages(client: TestClient) -> None:
     paths = json.loads(client.get("/openapi.json").content)["paths"]
-    assert all(path.startswith(("/api/", "/healthz")) for path in paths)
+    assert all(path.startswith(("/api/", "/healthz", "/readyz", "/metrics")) for path in paths)
