@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from service.errors import (
     ArtifactDamagedError,
@@ -174,7 +175,7 @@ async def _client_gone(_: Request, __: ClientDisconnect) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    status = HTTPStatus(error.status_code)
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
     match status:
         case HTTPStatus.BAD_REQUEST:
             # FastAPI's word for a body that is not even text, or nested without end.
@@ -182,14 +183,23 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         case HTTPStatus.NOT_FOUND:
             detail = f"There is nothing at {shortened(request.url.path)}."
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
+            # The framework names the methods of the first route that fits alone.
+            headers["Allow"] = allowed = ", ".join(sorted(_methods_at(request)))
             detail = f"Got {shortened(request.method)}, allowed is {allowed}."
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return problem(status, "too-large", str(error.detail))
         case _:
             detail = str(error.detail)
     kind = status.phrase.lower().replace(" ", "-")
-    return problem(status, kind, detail, headers=dict(error.headers or {}))
+    return problem(status, kind, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    routes = [(route.path or "", route) for route in iter_route_contexts(request.app.routes)]
+    path = request.scope["path"]
+    # The first that fits is what the address means: "compare" is no job's id.
+    fitting = next((known for known, _ in routes if compile_path(known)[0].fullmatch(path)), None)
+    return {method for known, route in routes if known == fitting for method in route.methods or ()}
 
 
 async def _bug(_: Request, __: Exception) -> JSONResponse:
@@ -203,13 +213,14 @@ async def _bug(_: Request, __: Exception) -> JSONResponse:
 
 
 def _with_media_type(document: dict[str, Any]) -> dict[str, Any]:
-    # FastAPI takes every answer that has a model for application/json.
+    # FastAPI takes every answer that has a model for one of the type of the successful answer.
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
                 content = answer.get("content", {})
-                if status >= "4" and "application/json" in content:
-                    content[MEDIA_TYPE] = content.pop("application/json")
+                if status >= "4" and content:
+                    (model,) = content.values()
+                    answer["content"] = {MEDIA_TYPE: model}
     return document
 
 

@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import ColumnElement, Row, func, select, update
 
-from service.errors import InvalidInputError, LeaseLostError, NotFoundError
+from service.errors import LeaseLostError, NotFoundError
 from service.store.clock import now
 from service.store.facts import Claimed, LeasesLost
 from service.store.ids import digest, new_token
@@ -15,15 +15,6 @@ from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Reading, Writing
 from service.store.workers import hear
 from shrinknets.wire import AttemptState, Claim, Job, JobEnd, JobState, Order, TrialState
-
-RELEASES = (
-    JobState.SUCCEEDED,
-    JobState.FAILED,
-    JobState.CANCELLED,
-    JobState.PAUSED,
-    JobState.QUEUED,
-)
-"""The states in which a worker may leave its job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +85,8 @@ def renew_job(tx: Writing, job_id: str, token: str, *, lease_seconds: float) -> 
 def release_job(tx: Writing, job_id: str, token: str, end: JobEnd) -> Job:
     """Take a job back from its worker. Doing so twice in the same way is harmless.
 
-    Raises NotFoundError, LeaseLostError, InvalidInputError.
+    Raises NotFoundError, LeaseLostError.
     """
-    if end.state not in RELEASES:
-        raise InvalidInputError("state", end.state.value, f"one of {', '.join(RELEASES)}")
     row = lock_row(tx, job_id)
     after = _state_to_leave_in(row, end.state)
     if not _leave(tx, job_id, token, after, end.reason):

@@ -204,8 +204,6 @@ workers = Table(
     Index(None, "last_seen_at"),
 )
 
-# Jobs name them in a column that also holds older names: `datasets` keeps one from going while
-# a job uses it.
 datasets = Table(
     "datasets",
     metadata,

@@ -1,6 +1,6 @@
 """What workers and trials say to the service, and what it answers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -123,9 +123,15 @@ class AttemptEnd(Wire):
 
 
 class JobEnd(Wire):
-    """The driver gives the job back: `succeeded`, `failed`, `cancelled`, `paused`, or `queued`."""
+    """The driver gives the job back."""
 
     model_config = _example(state="succeeded")
 
-    state: JobState
+    state: Literal[
+        JobState.SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.PAUSED,
+        JobState.QUEUED,
+    ]
     reason: Words = ""
