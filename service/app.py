@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    app.add_middleware(BodyLimits)
+    app.add_middleware(BodyLimits, settings=settings)
     app.add_middleware(HostCheck, settings=settings)
     # Added last, so that it is the outermost: it also sees what the others refuse.
     app.add_middleware(Watched, metrics=services.metrics)
@@ -60,7 +60,7 @@ class _App(FastAPI):
 def _assemble(settings: Settings) -> Services:
     bell, metrics = Bell(), Metrics()
     store = Store(settings.database_url, on_news=bell.ring, on_facts=metrics.take)
-    artifacts = Artifacts(settings.artifacts_url)
+    artifacts = Artifacts(settings.artifacts_url, scratch=settings.data_dir)
     metrics.include_store(store)
     return Services(
         settings=settings,

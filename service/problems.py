@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from service.errors import (
@@ -22,9 +23,12 @@ from service.errors import (
     NotFoundError,
     RangeNotSatisfiableError,
     ServiceError,
+    TooLargeError,
     TooManyFailuresError,
+    TooManyJobsError,
     UnauthorizedError,
     UnavailableError,
+    UnsupportedMediaError,
 )
 from service.fields import field_errors, shortened
 from shrinknets import logs
@@ -42,6 +46,9 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED, "unauthorized"),
     (ForbiddenError, HTTPStatus.FORBIDDEN, "forbidden"),
     (TooManyFailuresError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-failures"),
+    (TooManyJobsError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-jobs"),
+    (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
+    (UnsupportedMediaError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
     (NotFoundError, HTTPStatus.NOT_FOUND, "not-found"),
     (LeaseLostError, HTTPStatus.CONFLICT, "lease-lost"),
     (ConflictError, HTTPStatus.CONFLICT, "conflict"),
@@ -58,6 +65,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(ServiceError)(_service_error)
     app.exception_handler(RequestValidationError)(_invalid_request)
     app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(ClientDisconnect)(_client_gone)
     app.exception_handler(Exception)(_bug)
     describe = app.openapi
     app.openapi = lambda: _with_media_type(describe())  # type: ignore[method-assign]
@@ -85,13 +93,14 @@ def problem(
     )
 
 
-def too_large() -> JSONResponse:
-    """The answer to a body beyond the limit."""
-    return problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "too-large",
-        "The body is larger than this service takes: send less at once.",
-    )
+def too_large(limit: int) -> JSONResponse:
+    """The answer to a body beyond the limit, in bytes."""
+    return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", beyond(limit))
+
+
+def beyond(limit: int) -> str:
+    """What is said of a body beyond the limit, in bytes."""
+    return f"The body is larger than the {limit:,} bytes that are taken here: send less at once."
 
 
 def too_many_streams() -> JSONResponse:
@@ -162,10 +171,19 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> J
     errors = error.errors()
     for one in errors:
         place, name = (*one["loc"], "", "")[:2]
-        if place == "path" and str(name).endswith("_id"):
-            what = str(name).removesuffix("_id")
+        if place == "path" and (what := _what(str(name))):
             return problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
     return _invalid(field_errors(errors, body=_body_model(request)))
+
+
+def _what(name: str) -> str:
+    """What a part of a path names; empty where a wrong one is no reason to look elsewhere."""
+    return "data set" if name == "dataset" else name.removesuffix("_id") * name.endswith("_id")
+
+
+async def _client_gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+    # Nobody reads it.
+    return problem(HTTPStatus.BAD_REQUEST, "client-gone", "The body ended before its end.")
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -181,7 +199,7 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
             headers["Allow"] = allowed = ", ".join(sorted(_methods_at(request)))
             detail = f"Got {shortened(request.method)}, allowed is {allowed}."
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return too_large()
+            return problem(status, "too-large", str(error.detail))
         case _:
             detail = str(error.detail)
     kind = status.phrase.lower().replace(" ", "-")

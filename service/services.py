@@ -1,6 +1,7 @@
 """What a running service consists of, handed to every request."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from service.access import Access
 from service.artifacts import Artifacts
@@ -24,6 +25,8 @@ class Services:
     access: Access
     metrics: Metrics
     readiness: Readiness
+    inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Files looked into at once: that takes a thread and a core for as long as a file is large."""
 
     @property
     def is_stopping(self) -> bool:

@@ -1,6 +1,7 @@
 """The ShrinkNets client: submit sizing jobs, watch them, take the networks home."""
 
 from shrinknets._client import Client
+from shrinknets._dataset import Dataset, NoNumpyError
 from shrinknets._errors import (
     ConflictError,
     InvalidInputError,
@@ -22,6 +23,7 @@ from shrinknets._network import Network
 __all__ = [
     "Client",
     "ConflictError",
+    "Dataset",
     "InvalidInputError",
     "InvalidKeyError",
     "InvalidUrlError",
@@ -29,6 +31,7 @@ __all__ = [
     "JobNotSucceededError",
     "Network",
     "NoNetworkError",
+    "NoNumpyError",
     "NotAllowedError",
     "NotAuthenticatedError",
     "NotFoundError",

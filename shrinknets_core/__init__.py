@@ -2,6 +2,7 @@
 
 from shrinknets_core.cutting import Collected
 from shrinknets_core.data import Rows, Split, dataset_names, load_dataset, split_rows
+from shrinknets_core.dataset_files import load_dataset_file
 from shrinknets_core.errors import (
     DivergedError,
     NetworkFileError,
@@ -47,6 +48,7 @@ __all__ = [
     "dataset_names",
     "follow_path",
     "load_dataset",
+    "load_dataset_file",
     "load_network",
     "serialise",
     "split_rows",

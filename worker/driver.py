@@ -33,7 +33,7 @@ class Driver:
         self._engine = engine
         self._settings = settings
         self._stopping = stopping
-        self._attempts = Attempts(lease, engine=engine, slots=settings.slots)
+        self._attempts = Attempts(lease, engine=engine, slots=settings.slots, cache=settings.cache)
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None
         self._renew_at = 0.0

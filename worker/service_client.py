@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import httpx
 import tenacity
@@ -43,6 +43,8 @@ _AWAY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, htt
 _NOT_ALLOWED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _PUBLIC = "/api/v1"
 _WORKER = "/api/v1/worker"
+# The service verifies a whole file before its first byte.
+_FETCHING = httpx.Timeout(10.0, read=300.0)
 _log = logging.getLogger(__name__)
 
 
@@ -162,6 +164,24 @@ class ServiceClient:
             _log.warning("the service at %s answers again", self.url)
         return answer
 
+    def fetch(self, path: str, target: IO[bytes], *, token: str) -> None:
+        """Write a file to `target` as it comes, from its start again while the service is away."""
+        self._patience.retrying()(self._receive, path, target, {LEASE_HEADER: token})
+
+    def _receive(self, path: str, target: IO[bytes], headers: dict[str, str]) -> None:
+        target.seek(0)
+        target.truncate()
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=_FETCHING) as answer:
+                if not answer.is_success:
+                    answer.read()
+                self._checked(answer, "GET", path)
+                for chunk in answer.iter_bytes():
+                    target.write(chunk)
+        except httpx.TransportError as error:
+            cause = str(error) or type(error).__name__
+            raise ServiceUnreachableError(url=self.url, cause=cause) from error
+
     def _send(
         self,
         method: str,
@@ -177,6 +197,9 @@ class ServiceClient:
         except httpx.TransportError as error:
             cause = str(error) or type(error).__name__
             raise ServiceUnreachableError(url=self.url, cause=cause) from error
+        return self._checked(answer, method, path)
+
+    def _checked(self, answer: httpx.Response, method: str, path: str) -> httpx.Response:
         if answer.status_code in _AWAY:
             raise ServiceUnreachableError(url=self.url, cause=f"status {answer.status_code}")
         if answer.status_code == httpx.codes.CONFLICT:
@@ -231,6 +254,11 @@ class AttemptLease:
         return _read(
             Renewal, self._call("POST", f"/attempts/{self.attempt_id}/records", batch)
         ).order
+
+    def fetch_dataset(self, target: IO[bytes]) -> None:
+        """Write the file of the job's data set to `target`."""
+        path = f"{_WORKER}/attempts/{self.attempt_id}/dataset"
+        self.client.fetch(path, target, token=self.token)
 
     def upload(self, sha256: str, content: bytes) -> None:
         self._call("PUT", f"/artifacts/{sha256}", content)

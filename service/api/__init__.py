@@ -10,6 +10,8 @@ from service.api import (
     audit,
     claims,
     comparisons,
+    dataset_uploads,
+    datasets,
     events,
     health,
     jobs,
@@ -34,7 +36,8 @@ _REFUSED: Responses = {
     403: {"model": Problem, "description": "The role of the key does not allow this."},
     429: {
         "model": Problem,
-        "description": "Too many wrong keys came from this address.",
+        "description": "Too many wrong keys came from this address, or the key has too many "
+        "queued jobs.",
         "headers": {"Retry-After": {"schema": {"type": "integer"}}},
     },
 }
@@ -54,7 +57,10 @@ public = APIRouter(
     dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.SUBMIT))],
 )
 # Comparisons come first: "compare" is no job's id.
-for part in (comparisons, jobs, steering, results, trials, networks, events, system):
+for part in (
+    *(comparisons, jobs, steering, results, trials, networks),
+    *(datasets, dataset_uploads, events, system),
+):
     public.include_router(part.router)
 
 counted = APIRouter(

@@ -8,8 +8,10 @@ from sqlalchemy import exists as sql_exists
 
 from service.errors import ConflictError, NotFoundError
 from service.store.clock import now
+from service.store.datasets import hold_dataset
 from service.store.ids import Kind, new_id
 from service.store.labels import read_labels, set_labels
+from service.store.quotas import Share, require_queue_room
 from service.store.states import ATTEMPTS, JOBS, TRIALS, move
 from service.store.tables import attempts, job_labels, job_methods, jobs, trials
 from service.store.transactions import Reading, Writing
@@ -39,8 +41,16 @@ def create_job(
     labels: Mapping[str, str] | None = None,
     priority: int = 0,
     job_id: str | None = None,
+    share: Share | None = None,
 ) -> Job:
-    """Put a job at the end of the queue, or of those of its priority."""
+    """Put a job at the end of the queue, or of those of its priority.
+
+    Raises InvalidInputError where there is no such data set, and TooManyJobsError where its
+    submitter's share of the queue is used up.
+    """
+    if share is not None:
+        require_queue_room(tx, share)
+    hold_dataset(tx, spec.dataset)
     job_id = job_id or new_id(Kind.JOB)
     chosen = spec.methods.chosen()
     tx.connection.execute(
@@ -52,6 +62,7 @@ def create_job(
             **_named(spec.name),
             dataset=spec.dataset,
             priority=priority,
+            key_id=share.key_id if share else None,
             total_trials=sum(chosen.values()),
             created_at=now(),
         )

@@ -10,6 +10,7 @@ from service.errors import ConflictError
 from service.store.clock import now
 from service.store.ids import Kind, new_id
 from service.store.jobs import create_job, get_job
+from service.store.quotas import Share
 from service.store.tables import idempotency_keys as keys
 from service.store.transactions import Writing
 from shrinknets.wire import Job, JobSubmission
@@ -19,12 +20,18 @@ KEEP_SECONDS = 24 * 60 * 60
 
 
 def submit_job(
-    tx: Writing, submission: JobSubmission, *, key: str | None = None, owner: str = ""
+    tx: Writing,
+    submission: JobSubmission,
+    *,
+    key: str | None = None,
+    owner: str = "",
+    share: Share | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job; returns it and whether it is new.
 
     The same key of the same owner with the same submission gives the same job again, as it stands
-    now. Raises ConflictError where the owner used the key for another submission.
+    now. Raises ConflictError where the owner used the key for another submission, and what
+    `create_job` raises.
     """
     job_id = new_id(Kind.JOB)
     taken_by = None if key is None else _take(tx, owner, key, submission, job_id)
@@ -36,6 +43,7 @@ def submit_job(
         labels=submission.labels,
         priority=submission.priority,
         job_id=job_id,
+        share=share,
     )
     return job, True
 

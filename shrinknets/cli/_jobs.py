@@ -29,7 +29,9 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
 def submit(
     *,
-    dataset: Annotated[str | None, typer.Option(help="digits, breast_cancer or wine.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="digits, breast_cancer, wine, or an uploaded one.")
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,7 +94,7 @@ def submit(
         if watching:
             _wait_and_show(client, job, as_json=as_json)
         elif as_json:
-            _print_json(job.info)
+            print_json(job.info)
         else:
             _print(job.id)
             sys.stderr.write(f"{client.url}/jobs/{job.id}\n")
@@ -125,7 +127,7 @@ def list_jobs(
         found = client.jobs(state=state or (), label=label or (), sort=sort)
         infos = [job.info for job in itertools.islice(found, limit)]
     if as_json:
-        _print_json(infos)
+        print_json(infos)
         return
     if not infos and (state or label):
         _print("no such jobs")
@@ -142,7 +144,7 @@ def list_jobs(
             info.id,
             info.state.value,
             Text(info.name),
-            info.spec.dataset.value,
+            info.spec.dataset,
             f"{done.ended}/{done.total}",
             "–" if accuracy is None else f"{accuracy:.1%}",
             f"{info.created_at.astimezone():%m-%d %H:%M}",
@@ -161,7 +163,7 @@ def cancel(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
     with Client(url) as client:
         info = client.job(job).cancel().info
     if as_json:
-        _print_json(info)
+        print_json(info)
     else:
         _print(f"{info.id} {info.state}" + ("" if info.state.is_final else ", stopping"))
 
@@ -171,7 +173,7 @@ def pause(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
     with Client(url) as client:
         info = client.job(job).pause().info
     if as_json:
-        _print_json(info)
+        print_json(info)
     else:
         is_asked = info.state is wire.JobState.RUNNING
         _print(f"{info.id} {info.state}" + (", pausing" if is_asked else ""))
@@ -182,7 +184,7 @@ def resume(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
     with Client(url) as client:
         info = client.job(job).resume().info
     if as_json:
-        _print_json(info)
+        print_json(info)
     else:
         _print(f"{info.id} {info.state}")
 
@@ -220,7 +222,7 @@ def download(
             chosen = client.network(network)
         path = chosen.save(output or Path(f"{chosen.id}.safetensors"))
     if as_json:
-        _print_json({"path": str(path), "network": chosen.info.model_dump(mode="json")})
+        print_json({"path": str(path), "network": chosen.info.model_dump(mode="json")})
     else:
         _print(f"{path}: {chosen!r}")
 
@@ -237,7 +239,7 @@ def _wait_and_show(client: Client, job: Job, *, as_json: bool) -> None:
 def _show(client: Client, job: Job, *, as_json: bool) -> None:
     networks = [network.info for network in job.networks()]
     if as_json:
-        _print_json({"job": job.info.model_dump(mode="json"), "frontier": _dumped(networks)})
+        print_json({"job": job.info.model_dump(mode="json"), "frontier": _dumped(networks)})
         return
     console = Console()
     reason = f" ({job.info.reason})" if job.info.reason else ""
@@ -266,5 +268,5 @@ def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
     _print(TypeAdapter(Any).dump_json(value, indent=2).decode())

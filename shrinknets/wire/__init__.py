@@ -2,6 +2,15 @@
 
 from shrinknets.wire._base import Text, Wire, WrongFieldError
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
+from shrinknets.wire.datasets import (
+    DATASET_PATTERN,
+    BuiltInDataset,
+    Dataset,
+    DatasetDetails,
+    DatasetFile,
+    DatasetName,
+    DatasetSource,
+)
 from shrinknets.wire.keys import (
     KEY_PREFIX,
     KEY_VARIABLE,
@@ -37,9 +46,8 @@ from shrinknets.wire.results import (
     Record,
     Trial,
 )
-from shrinknets.wire.sorts import JobSort, NetworkSort, TrialSort
+from shrinknets.wire.sorts import DatasetSort, JobSort, NetworkSort, TrialSort
 from shrinknets.wire.spec import (
-    DatasetName,
     FixedL2Search,
     FixedSearch,
     IntRange,
@@ -67,6 +75,7 @@ from shrinknets.wire.submission import (
 from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
+    "DATASET_PATTERN",
     "IDEMPOTENCY_HEADER",
     "KEY_PREFIX",
     "KEY_VARIABLE",
@@ -76,11 +85,17 @@ __all__ = [
     "AttemptEnd",
     "AttemptState",
     "AuditEntry",
+    "BuiltInDataset",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Dataset",
+    "DatasetDetails",
+    "DatasetFile",
     "DatasetName",
+    "DatasetSort",
+    "DatasetSource",
     "Event",
     "FieldError",
     "FixedL2Search",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Count, Storable, Wire, Words
+from shrinknets.wire.datasets import DatasetFile
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Order, TrialState
@@ -101,6 +102,8 @@ class TrialAssignment(Wire):
 
     spec: JobSpec
     trial: Trial
+    data: DatasetFile | None = None
+    """The file of the data set; None for one that every worker has."""
 
 
 class RecordBatch(Wire):

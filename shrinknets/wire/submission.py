@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
+from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.spec import (
     EXAMPLE,
-    DatasetName,
     JobSpec,
     Methods,
     MLPBounds,

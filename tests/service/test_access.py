@@ -50,7 +50,8 @@ class Known:
         path = self.path
         for kind, name in names.items():
             path = path.replace(f"{{{kind}_id}}", name)
-        return path.replace("{sha256}", "0" * 64).replace("{version}/{name}", "1/none.js")
+        path = path.replace("{sha256}", "0" * 64).replace("{dataset}", "none")
+        return path.replace("{version}/{name}", "1/none.js")
 
 
 def routes_of(app: FastAPI) -> list[Known]:
@@ -135,6 +136,7 @@ def test_what_each_kind_of_route_asks_for(client: TestClient) -> None:
         "/api/v1/worker/attempts/{attempt_id}",
         "/api/v1/worker/attempts/{attempt_id}/records",
         "/api/v1/worker/attempts/{attempt_id}/end",
+        "/api/v1/worker/attempts/{attempt_id}/dataset",
         "/api/v1/worker/artifacts/{sha256}",
     }
 

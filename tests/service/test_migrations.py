@@ -13,6 +13,7 @@ from service.store import (
     Slice,
     Store,
     audit,
+    datasets,
     job_lists,
     jobs,
     keys,
@@ -20,10 +21,11 @@ from service.store import (
     require_head,
     upgrade_to_head,
 )
+from service.store.datasets import DatasetFilter
 from service.store.engine import make_engine
 from service.store.job_lists import JobFilter
 from service.store.schema import _config
-from shrinknets.wire import JobSort, JobSpec, Method, Role
+from shrinknets.wire import BuiltInDataset, DatasetSort, JobSort, JobSpec, Method, Role
 from tests.service.actors import spec
 
 JOB = """
@@ -101,6 +103,19 @@ def test_jobs_of_the_first_version_are_read_and_claimed(upgraded: str) -> None:
             claim = leases.claim_job(tx, worker="w", lease_seconds=9)
         assert claim is not None
         assert claim.job.id == "job-b"
+
+
+def test_data_sets_that_every_worker_has_are_there_from_the_start(upgraded: str) -> None:
+    with Store(upgraded) as store:
+        with store.reading() as tx:
+            found = datasets.list_datasets(
+                tx, Slice(), which=DatasetFilter(), sort=DatasetSort.CREATED
+            ).items
+            users = {one.name: datasets.get_dataset(tx, one.name).jobs for one in found}
+        with store.writing() as tx:
+            jobs.create_job(tx, JobSpec.model_validate(spec(dataset="wine")))
+    assert [one.name for one in found] == list(BuiltInDataset)
+    assert users == {"digits": ["job-b"], "breast_cancer": [], "wine": ["job-a"]}
 
 
 def test_a_database_can_be_taken_back_to_the_first_version(upgraded: str) -> None:

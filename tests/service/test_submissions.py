@@ -6,19 +6,21 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from sqlalchemy import update
 
-from service.estimates import SHAPES, mlp_size
-from service.store import Store, jobs, submissions
+from service.estimates import Shape, mlp_size
+from service.store import Store, datasets, jobs, submissions
 from service.store.clock import now
 from service.store.tables import idempotency_keys
-from shrinknets.wire import DatasetName, JobSubmission, Role
+from shrinknets.wire import BuiltInDataset, JobSubmission, Role
 from shrinknets_core import load_dataset
 from shrinknets_core.families.mlp import mlp_family
 from tests.service.actors import ok, problem, spec
 from tests.service.guarded import bearer, make_key
 
 JOBS = "/api/v1/jobs"
+DIGITS = Shape.of([64], 10)
 BY_DEFAULT = {"network": {"widths": [256, 256]}, "priority": 0, "labels": {}, "seed": 0}
 
 
@@ -163,21 +165,26 @@ def test_the_largest_network_stays_within_what_the_methods_may_try(
 ) -> None:
     body = spec(methods=methods, network={"widths": [30, 20]})
     plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
-    size = mlp_size(SHAPES[DatasetName.DIGITS], widths)
+    size = mlp_size(DIGITS, widths)
     assert (plan["largest_parameters"], plan["largest_macs"]) == (size.parameters, size.macs)
 
 
 def test_a_deeper_network_can_be_the_smaller_one(client: httpx.Client) -> None:
     body = spec(methods={"fixed": {}}, network={"widths": [30, 1]})
     plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
-    assert plan["largest_parameters"] == mlp_size(SHAPES[DatasetName.DIGITS], [30]).parameters
+    assert plan["largest_parameters"] == mlp_size(DIGITS, [30]).parameters
 
 
-@pytest.mark.parametrize("dataset", DatasetName)
-def test_sizes_are_those_of_the_networks_that_are_trained(dataset: DatasetName) -> None:
-    split = load_dataset(dataset.value, seed=0)
-    shape = SHAPES[dataset]
-    assert (split.input_shape, split.num_classes) == ((shape.features,), shape.classes)
-    counted = mlp_family().size((shape.features,), (17, 5), shape.classes)
+@pytest.mark.parametrize("name", BuiltInDataset)
+def test_sizes_are_those_of_the_networks_that_are_trained(name: str, store: Store) -> None:
+    split = load_dataset(name, seed=0)
+    with store.reading() as tx:
+        found = datasets.get_dataset(tx, name)
+    assert (tuple(found.input_shape), found.num_classes) == (split.input_shape, split.num_classes)
+    labels = torch.cat([part.y for part in (split.train, split.validation, split.test)])
+    assert found.class_counts == torch.bincount(labels).tolist()
+    assert found.rows == len(labels)
+    shape = Shape.of(found.input_shape, found.num_classes)
+    counted = mlp_family().size(split.input_shape, (17, 5), split.num_classes)
     assert mlp_size(shape, [17, 5]).parameters == counted.parameters
     assert mlp_size(shape, [17, 5]).macs == counted.macs
