@@ -64,8 +64,8 @@ async def upload(
     """Store a `.npz` file with the arrays `x` and `y`, and `x_test` and `y_test` if it has them.
 
     `x` is float or uint8, finite, of shape (n, inputs) or (n, channels, height, width); `y` holds
-    the classes 0 to K − 1, each at least 8 times. The media types application/zip and application/x-npz are taken, too. Sent
-    again it changes nothing.
+    the classes 0 to K − 1, each at least 8 times. The media types application/zip and
+    application/x-npz are taken, too. Sent again it changes nothing.
     """
     _require_npz_type(content_type)
     actor, share = actor_of(caller), share_of(caller, services.settings)
