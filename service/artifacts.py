@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Self
@@ -84,9 +85,15 @@ class Artifacts:
         for folder in (Path(path).parent, Path(unfinished).parent):
             self._fs.makedirs(folder.as_posix(), exist_ok=True)
         spool.file.seek(0)
-        with self._fs.open(unfinished, "wb") as target:
-            shutil.copyfileobj(spool.file, target, CHUNK_BYTES)
-        self._fs.mv(unfinished, path)
+        try:
+            with self._fs.open(unfinished, "wb") as target:
+                shutil.copyfileobj(spool.file, target, CHUNK_BYTES)
+            self._fs.mv(unfinished, path)
+        except OSError:
+            # Half a file would take the room that the disk may lack.
+            with suppress(OSError):
+                self._fs.rm_file(unfinished)
+            raise
 
     def open(self, sha256: str) -> Spool:
         """Read a whole file and verify it before the first byte is used.

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """A trial's process that is silent for longer is given up."""
     expire_every_seconds: PositiveFloat = 1.0
     """How often leases that ran out are looked for."""
+    log_bytes: Annotated[int, Field(ge=4096, le=2**30)] = 2**20
+    """So much of a trial's log is kept: the first quarter, and the end."""
 
     @field_validator("database_url")
     @classmethod

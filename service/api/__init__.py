@@ -10,10 +10,12 @@ from service.api import (
     audit,
     claims,
     comparisons,
+    downloads,
     events,
     health,
     jobs,
     networks,
+    outputs,
     results,
     steering,
     trials,
@@ -52,7 +54,7 @@ public = APIRouter(
     dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.SUBMIT))],
 )
 # Comparisons come first: "compare" is no job's id.
-for part in (comparisons, jobs, steering, results, trials, networks, events):
+for part in (comparisons, jobs, steering, results, trials, outputs, networks, downloads, events):
     public.include_router(part.router)
 
 admin = APIRouter(

@@ -3,8 +3,17 @@
 from fastapi import APIRouter
 
 from service.api.dependencies import AttemptId, ServicesOf, StoreOf, Token
-from service.store import attempts
-from shrinknets.wire import AttemptEnd, RecordBatch, Renewal, Trial, TrialAssignment
+from service.store import attempts, trial_logs
+from shrinknets.redaction import redact
+from shrinknets.wire import (
+    AttemptEnd,
+    LogBatch,
+    LogPlace,
+    RecordBatch,
+    Renewal,
+    Trial,
+    TrialAssignment,
+)
 
 router = APIRouter(tags=["worker"])
 
@@ -26,6 +35,22 @@ def report(
     with services.store.writing() as tx:
         held = attempts.report(tx, attempt_id, token, batch.records, lease_seconds=seconds)
         return Renewal(order=held.order)
+
+
+@router.post("/attempts/{attempt_id}/logs", summary="Hand lines of the log in")
+def add_lines(
+    attempt_id: AttemptId, batch: LogBatch, token: Token, services: ServicesOf
+) -> LogPlace:
+    """Take in what the attempt's process wrote, until 10 minutes after its end.
+
+    It does not renew the lease: whoever reads a process's output need not be that process. Keys
+    and tokens are blotted out. Sent again it changes nothing.
+    """
+    clean = batch.model_copy(update={"text": redact(batch.text, secrets=[token])})
+    max_bytes = services.settings.log_bytes
+    with services.store.writing() as tx:
+        place = trial_logs.add_lines(tx, attempt_id, token, clean, max_bytes=max_bytes)
+    return LogPlace(next=place)
 
 
 @router.post("/attempts/{attempt_id}/end", summary="End an attempt")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Table, delete, exists, select
+from sqlalchemy import ColumnElement, CompoundSelect, Table, delete, exists, or_, select
 
 from service.errors import ConflictError
 from service.store.jobs import lock_row
@@ -10,10 +10,12 @@ from service.store.tables import (
     artifacts,
     attempts,
     events,
+    exports,
     idempotency_keys,
     job_labels,
     job_methods,
     jobs,
+    log_chunks,
     networks,
     records,
     trials,
@@ -23,6 +25,7 @@ from shrinknets.wire import JobState
 
 _OWNED: tuple[Table, ...] = (
     events,
+    exports,
     networks,
     attempts,
     trials,
@@ -43,14 +46,30 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     """
     if lock_row(tx, job_id).state is JobState.RUNNING:
         raise ConflictError(f"Job {job_id!r} is running: cancel it, and delete it once it ended.")
-    its_files = select(networks.c.weights_sha256).where(networks.c.job_id == job_id).distinct()
-    files = list(tx.connection.execute(its_files).scalars())
+    files = list(tx.connection.execute(_files_of(job_id)).scalars())
     its_trials = select(trials.c.id).where(trials.c.job_id == job_id)
-    tx.connection.execute(delete(records).where(records.c.trial_id.in_(its_trials)))
+    for table in (records, log_chunks):
+        tx.connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
     return [sha256 for part in _parts(files) for sha256 in _drop_unused(tx, part)]
+
+
+def is_referred_to() -> ColumnElement[bool]:
+    """Whether a file is part of a network, be it its weights or an export."""
+    return or_(
+        exists().where(networks.c.weights_sha256 == artifacts.c.sha256),
+        exists().where(exports.c.sha256 == artifacts.c.sha256),
+    )
+
+
+def _files_of(job_id: str) -> CompoundSelect[str]:
+    weights = select(networks.c.weights_sha256).where(networks.c.job_id == job_id)
+    exported = select(exports.c.sha256).where(
+        exports.c.job_id == job_id, exports.c.sha256.is_not(None)
+    )
+    return weights.union(exported)
 
 
 def _parts(files: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -60,6 +79,5 @@ def _parts(files: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _drop_unused(tx: Writing, files: Sequence[str]) -> list[str]:
-    is_used = exists().where(networks.c.weights_sha256 == artifacts.c.sha256)
-    unused = delete(artifacts).where(artifacts.c.sha256.in_(files), ~is_used)
+    unused = delete(artifacts).where(artifacts.c.sha256.in_(files), ~is_referred_to())
     return list(tx.connection.execute(unused.returning(artifacts.c.sha256)).scalars())

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
+from shrinknets.wire.outputs import Exports
 from shrinknets.wire.spec import (
     EXAMPLE,
     DatasetName,
@@ -74,6 +75,7 @@ class CloneChanges(Wire):
     training: TrainingSpec | None = None
     sampler: Sampler | None = None
     seed: Seed | None = None
+    exports: Exports | None = None
     labels: Labels | None = None
     priority: Priority | None = None
 

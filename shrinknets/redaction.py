@@ -1,0 +1,28 @@
+"""Blots out keys, tokens and passwords in text that other people will read."""
+
+import re
+from collections.abc import Iterable
+
+from shrinknets.wire import KEY_PREFIX
+
+HIDDEN = "***"
+MAX_SECRET = 256
+"""A secret is at most so long: who cuts text leaves that much for the next piece."""
+_MIN_SECRET = 8
+
+_PATTERNS = [
+    (re.compile(rf"\b{KEY_PREFIX}[0-9A-Za-z]{{40,}}"), f"{KEY_PREFIX}{HIDDEN}"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {HIDDEN}"),
+    (re.compile(r"(?i)\b(lease-token['\"]?\s*[:=,]\s*['\"]?)[\w-]{8,}"), rf"\1{HIDDEN}"),
+    (re.compile(r"(://[^\s:/@'\"]*):[^\s@'\"/]+@"), rf"\1:{HIDDEN}@"),
+]
+
+
+def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
+    """The text without these secrets, and without what looks like a key or a password."""
+    for secret in secrets:
+        if len(secret) >= _MIN_SECRET:
+            text = text.replace(secret, HIDDEN)
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
