@@ -63,10 +63,11 @@ class NoArchitectureError(NotFoundError):
 
     def __init__(self, network_id: str) -> None:
         super().__init__("architecture of network", network_id)
-        self.args = (
+        message = (
             f"The weights of network {network_id!r} are not in a file that "
-            "shrinknets_core.serialise made, so nothing tells its architecture: ask for /weights.",
+            "shrinknets_core.serialise made, so nothing tells its architecture: ask for /weights."
         )
+        self.args = (message,)
 
 
 class ConflictError(ServiceError):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select
 
 from service.errors import LeaseLostError
 from service.store.clock import now
@@ -18,8 +18,6 @@ LATE_SECONDS = 600.0
 """So long after its end an attempt's last lines are still taken in."""
 HEAD_SHARE = 4
 """Of what is kept of a long log, one part in so many is its beginning, the rest its end."""
-
-_Chunk = Row[str, int, int, str]
 
 
 def add_lines(tx: Writing, attempt_id: str, token: str, batch: LogBatch, *, max_bytes: int) -> int:
@@ -160,9 +158,8 @@ def _drop_middle(tx: Writing, trial_id: str, *, end: int, max_bytes: int) -> Non
 def _read_chunks(tx: Reading, trial_id: str, *, after: int, tail: int | None) -> Sequence[Row[Any]]:
     c = log_chunks.c
     end = c.start + c.num_bytes
-    found = select(c.attempt_id, c.start, c.num_bytes, c.text).where(
-        c.trial_id == trial_id, end > after
-    )
+    found: Select[Any] = select(c.attempt_id, c.start, c.num_bytes, c.text)
+    found = found.where(c.trial_id == trial_id, end > after)
     if tail is None:
         return tx.connection.execute(found.order_by(c.start)).all()
     later = func.sum(c.num_lines).over(order_by=c.start.desc(), rows=(None, -1))
