@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -132,6 +133,19 @@ class Transport:
         """Fetch a file."""
         return self._request("GET", path).content
 
+    def download(self, path: str, target: Path) -> None:
+        """Fetch a file as it comes in; raises ServiceUnreachableError, ServiceError, OSError."""
+        try:
+            with self._http.stream("GET", path) as response:
+                if response.is_error:
+                    response.read()
+                    self._raise_for(response)
+                with target.open("wb") as file:
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+        except httpx.TransportError as error:
+            raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -144,11 +158,14 @@ class Transport:
         except httpx.TransportError as error:
             raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
         if response.is_error:
-            problem = _problem(response)
-            if response.status_code == httpx.codes.UNAUTHORIZED:
-                raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
-            raise _ERRORS.get(response.status_code, ServiceError)(problem)
+            self._raise_for(response)
         return response
+
+    def _raise_for(self, response: httpx.Response) -> NoReturn:
+        problem = _problem(response)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
+        raise _ERRORS.get(response.status_code, ServiceError)(problem)
 
 
 def _checked(api_key: str) -> str:
