@@ -13,20 +13,22 @@ from shrinknets_core import TrialEvent
 from worker.trial import __main__ as command
 from worker.trial.training import train
 
+say = print
+
 
 def noisy(assignment: TrialAssignment) -> Iterator[TrialEvent]:
     match assignment.trial.params["behaviour"]:
         case "chat":
-            print("hello from stdout")
+            say("hello from stdout")
             warnings.warn("beware of the dog", stacklevel=1)
-            print("\x1b[31mred\x1b[0m and 10 %\r and 100 %")
+            say("\x1b[31mred\x1b[0m and 10 %\r and 100 %")
             os.write(1, b"no utf-8: \xff, a NUL: \x00, and a key sn_" + b"A" * 43 + b"\n")
-            print("the token is", os.environ["SHRINKNETS_TOKEN"])
+            say("the token is", os.environ["SHRINKNETS_TOKEN"])
         case "raise":
-            print("about to break")
+            say("about to break")
             raise RuntimeError("broke on purpose")
         case "hang":
-            print("these are the last words")
+            say("these are the last words")
             time.sleep(60)
         case "segfault":
             ctypes.string_at(0)
