@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service.errors import (
     ArtifactDamagedError,
@@ -53,6 +54,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(ServiceError)(_service_error)
     app.exception_handler(RequestValidationError)(_invalid_request)
     app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(ClientDisconnect)(_broken_off)
     app.exception_handler(Exception)(_bug)
     describe = app.openapi
     app.openapi = lambda: _with_media_type(describe())  # type: ignore[method-assign]
@@ -152,6 +154,11 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
             detail = str(error.detail)
     kind = status.phrase.lower().replace(" ", "-")
     return problem(status, kind, detail, headers=dict(error.headers or {}))
+
+
+async def _broken_off(_: Request, __: Exception) -> JSONResponse:
+    # Nobody reads it; without an answer it would be logged as a bug.
+    return problem(HTTPStatus.BAD_REQUEST, "broken-off", "The body broke off: send it again.")
 
 
 async def _bug(_: Request, __: Exception) -> JSONResponse:
