@@ -42,7 +42,7 @@ def real_service(tmp_path: Path) -> Iterator[RealService]:
 @pytest.fixture
 def lease(real_service: RealService, make_spec: Callable[..., JobSpec]) -> Iterator[JobLease]:
     real_service.submit(make_spec(methods=Methods(fixed=FixedSearch(trials=2))))
-    with ServiceClient(real_service.url, patience=Patience(seconds=20)) as client:
+    with ServiceClient(real_service.url, patience=Patience(seconds=60)) as client:
         claim = client.claim("tester")
         assert claim is not None
         lease = JobLease(client, claim)
