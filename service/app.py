@@ -4,19 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 from service import api, dashboard, problems
 from service.access import Access, HostCheck, SecurityHeaders
+from service.api.dependencies import named_in_logs
 from service.artifacts import Artifacts
 from service.bell import Bell
 from service.housekeeping import housekeeping
 from service.limits import BodyLimits
+from service.metrics import Metrics
+from service.readiness import Readiness
 from service.services import Services
 from service.settings import Settings
 from service.store import Store, require_head, upgrade_to_head
+from service.watching import Watched
 
 DESCRIPTION = (
     "Finds the right size of a neural network: submit a job, follow its trials, download networks."
@@ -25,15 +29,7 @@ DESCRIPTION = (
 
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI app. Its start raises ServiceError where the database is not fit."""
-    bell = Bell()
-    store = Store(settings.database_url, on_events=bell.ring)
-    services = Services(
-        settings=settings,
-        store=store,
-        artifacts=Artifacts(settings.artifacts_url),
-        bell=bell,
-        access=Access(store, settings),
-    )
+    services = _assemble(settings)
     app = _App(
         # Made by the dashboard, behind its guard and without anything from outside.
         openapi_url=None,
@@ -45,9 +41,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     app.add_middleware(BodyLimits)
     app.add_middleware(HostCheck, settings=settings)
+    # Added last, so that it is the outermost: it also sees what the others refuse.
+    app.add_middleware(Watched, metrics=services.metrics)
     problems.install(app)
-    app.include_router(api.router)
-    app.include_router(dashboard.router, include_in_schema=False)
+    named = [Depends(named_in_logs)]
+    app.include_router(api.router, dependencies=named)
+    app.include_router(dashboard.router, dependencies=named, include_in_schema=False)
     return app
 
 
@@ -55,6 +54,22 @@ class _App(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         # Around the middleware that answers our own bugs, which is the outermost otherwise.
         return SecurityHeaders(super().build_middleware_stack())
+
+
+def _assemble(settings: Settings) -> Services:
+    bell, metrics = Bell(), Metrics()
+    store = Store(settings.database_url, on_events=bell.ring, on_facts=metrics.take)
+    artifacts = Artifacts(settings.artifacts_url)
+    metrics.include_store(store)
+    return Services(
+        settings=settings,
+        store=store,
+        artifacts=artifacts,
+        bell=bell,
+        access=Access(store, settings),
+        metrics=metrics,
+        readiness=Readiness(store, artifacts, limit_seconds=settings.ready_seconds),
+    )
 
 
 @asynccontextmanager

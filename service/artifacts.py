@@ -3,7 +3,9 @@
 import hashlib
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Self
@@ -13,6 +15,7 @@ import fsspec
 from service.errors import ArtifactDamagedError, InvalidInputError, UnavailableError
 
 CHUNK_BYTES = 2**20
+UNFINISHED = "unfinished"
 SPOOL_BYTES = 16 * 2**20
 """Files up to this size are handled in memory, larger ones in a temporary file."""
 
@@ -63,25 +66,57 @@ class Artifacts:
         """
         if spool.sha256 != sha256:
             raise InvalidInputError("sha256", sha256, f"the digest of the body, {spool.sha256}")
-        try:
+        with _translated(f"Cannot write to {self._root}"):
             self._write(sha256, spool)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnavailableError(f"Cannot write to {self._root}: {reason}.") from error
 
     def delete(self, sha256: str) -> None:
-        """Delete a file; one that is not there is no error. Raises UnavailableError."""
-        try:
-            self._fs.rm_file(self._path(sha256))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnavailableError(f"Cannot delete in {self._root}: {reason}.") from error
+        """Delete a file; one that is gone already is no error. Raises UnavailableError."""
+        self._delete(self._path(sha256))
+
+    def finished_before(self, seconds: float) -> Iterator[tuple[str, int]]:
+        """Digest and size of the files that have been there for longer."""
+        for path, size in self._older(self._root, seconds):
+            name = path.rpartition("/")[2]
+            if path == self._path(name):
+                yield name, size
+
+    def unfinished_before(self, seconds: float) -> Iterator[tuple[str, int]]:
+        """Path and size of what was begun longer ago and never finished."""
+        yield from self._older(f"{self._root}/{UNFINISHED}", seconds)
+
+    def delete_unfinished(self, path: str) -> None:
+        """Delete what `unfinished_before` told of. Raises UnavailableError."""
+        assert path.startswith(f"{self._root}/{UNFINISHED}/")
+        self._delete(path)
+
+    def _delete(self, path: str) -> None:
+        with _translated(f"Cannot delete in {self._root}"), suppress(FileNotFoundError):
+            self._fs.rm_file(path)
+
+    def _older(self, folder: str, seconds: float) -> Iterator[tuple[str, int]]:
+        before = datetime.now(UTC) - timedelta(seconds=seconds)
+        with _translated(f"Cannot list {folder}"):
+            found = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
+            for path, info in found.items():
+                # Between listing and looking it may have been finished or deleted.
+                with suppress(FileNotFoundError):
+                    if self._fs.modified(path) < before:
+                        yield path, int(info["size"])
+
+    def probe(self) -> None:
+        """Write, read and delete a tiny file. Raises UnavailableError where that fails."""
+        path = self._unfinished("probe")
+        with _translated(f"Cannot use {self._root}"):
+            self._fs.makedirs(Path(path).parent.as_posix(), exist_ok=True)
+            self._fs.pipe_file(path, b"probe")
+            is_kept = self._fs.cat_file(path) == b"probe"
+            self._fs.rm_file(path)
+        if not is_kept:
+            raise UnavailableError(f"{self._root} does not keep what is written to it.")
 
     def _write(self, sha256: str, spool: Spool) -> None:
         path = self._path(sha256)
-        unfinished = f"{self._root}/unfinished/{sha256}-{secrets.token_hex(4)}"
+        unfinished = self._unfinished(sha256)
         for folder in (Path(path).parent, Path(unfinished).parent):
             self._fs.makedirs(folder.as_posix(), exist_ok=True)
         spool.file.seek(0)
@@ -114,5 +149,16 @@ class Artifacts:
         spool.file.seek(0)
         return spool
 
+    def _unfinished(self, name: str) -> str:
+        return f"{self._root}/{UNFINISHED}/{name}-{secrets.token_hex(4)}"
+
     def _path(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f"{what}: {error.strerror or error}.") from error

@@ -1,16 +1,18 @@
 """Maps every error to an answer (RFC 9457), in this one place."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from service.errors import (
     ArtifactDamagedError,
@@ -26,9 +28,11 @@ from service.errors import (
     UnavailableError,
 )
 from service.fields import field_errors, shortened
+from shrinknets import logs
 from shrinknets.wire import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID_HEADER = "X-Request-Id"
 RETRY_SECONDS = 1
 
 _logger = logging.getLogger(__name__)
@@ -75,6 +79,7 @@ def problem(
         status=status,
         detail=detail,
         errors=errors or [],
+        request_id=logs.current().get("request_id"),
     )
     return JSONResponse(
         body.model_dump(mode="json"), status_code=status, headers=headers, media_type=MEDIA_TYPE
@@ -97,6 +102,22 @@ def wrong_host(host: str) -> JSONResponse:
         "wrong-host",
         f"This service does not answer to the name {shortened(host)}; its operator can add names "
         "to SHRINKNETS_ALLOWED_HOSTS.",
+    )
+
+
+def not_ready(failures: Mapping[str, str]) -> JSONResponse:
+    """The answer of a service that cannot work now, with the reason of each part."""
+    # The reasons are for the log: this answer goes to whoever asks.
+    errors = [
+        FieldError(field=part, given="not ready", allowed="ready to serve requests")
+        for part in failures
+    ]
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "not-ready",
+        f"Not ready: {', '.join(failures)}; the log says why.",
+        errors=errors,
+        headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
@@ -138,7 +159,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> J
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    status = HTTPStatus(error.status_code)
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
     match status:
         case HTTPStatus.BAD_REQUEST:
             # FastAPI's word for a body that is not even text, or nested without end.
@@ -146,14 +167,23 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         case HTTPStatus.NOT_FOUND:
             detail = f"There is nothing at {shortened(request.url.path)}."
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
+            # The framework names the methods of the first route that fits alone.
+            headers["Allow"] = allowed = ", ".join(sorted(_methods_at(request)))
             detail = f"Got {shortened(request.method)}, allowed is {allowed}."
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return too_large()
         case _:
             detail = str(error.detail)
     kind = status.phrase.lower().replace(" ", "-")
-    return problem(status, kind, detail, headers=dict(error.headers or {}))
+    return problem(status, kind, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    routes = [(route.path or "", route) for route in iter_route_contexts(request.app.routes)]
+    path = request.scope["path"]
+    # The first that fits is what the address means: "compare" is no job's id.
+    fitting = next((known for known, _ in routes if compile_path(known)[0].fullmatch(path)), None)
+    return {method for known, route in routes if known == fitting for method in route.methods or ()}
 
 
 async def _broken_off(_: Request, __: Exception) -> JSONResponse:
@@ -166,17 +196,20 @@ async def _bug(_: Request, __: Exception) -> JSONResponse:
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal",
         "The service failed at this request; its log says where.",
+        # This one is answered outside of the middleware that names all others.
+        headers={REQUEST_ID_HEADER: logs.current().get("request_id", "")},
     )
 
 
 def _with_media_type(document: dict[str, Any]) -> dict[str, Any]:
-    # FastAPI takes every answer that has a model for application/json.
+    # FastAPI takes every answer that has a model for one of the type of the successful answer.
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
                 content = answer.get("content", {})
-                if status >= "4" and "application/json" in content:
-                    content[MEDIA_TYPE] = content.pop("application/json")
+                if status >= "4" and content:
+                    (model,) = content.values()
+                    answer["content"] = {MEDIA_TYPE: model}
     return document
 
 

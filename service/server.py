@@ -1,7 +1,11 @@
 """Runs the service on a port until it is told to stop."""
 
+import logging
+import os
 import socket
 import sys
+import threading
+from collections.abc import Callable
 
 import uvicorn
 
@@ -10,9 +14,12 @@ from service.bell import Bell
 from service.errors import PortTakenError
 from service.settings import Settings, is_loopback, unguarded_host
 from service.store import Store, keys
+from shrinknets.logs import configure_logging
 
-GRACE_SECONDS = 5
-"""How long requests may go on after the order to stop."""
+EXTRA_SECONDS = 2.0
+"""For all that follows the last request; a thread that hangs beyond that is left behind."""
+
+_logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
@@ -21,6 +28,7 @@ def serve(settings: Settings) -> None:
     Raises PortTakenError, SchemaError, UnavailableError, and SettingsError where it would be open
     to strangers.
     """
+    configure_logging(settings.log_format, settings.log_level, secrets=settings.secrets())
     _keep_strangers_outside(settings)
     with _listen(settings.host, settings.port) as listener:
         # The app would do so too, but uvicorn answers its errors with a traceback.
@@ -28,13 +36,30 @@ def serve(settings: Settings) -> None:
         app = create_app(settings)
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            # Its lines go to our handler; one for each request is ours already.
+            log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=settings.shutdown_seconds,  # type: ignore[arg-type]
         )
         bell = app.state.services.bell
-        _Server(config, bell, _url(settings.host, listener)).run(sockets=[listener])
+        limit = threading.Timer(settings.shutdown_seconds + EXTRA_SECONDS, _leave)
+        limit.daemon = True
+        url = _url(settings.host, listener)
+        try:
+            _Server(config, bell, url, on_stop=limit.start).run(sockets=[listener])
+        finally:
+            limit.cancel()
+
+
+def _leave() -> None:
+    """End although a thread goes on, such as one that waits for the database.
+
+    What it works on is lost as if the process had been killed, which every client survives.
+    """
+    _logger.warning("A request does not end: it is left behind.")
+    logging.shutdown()
+    os._exit(0)
 
 
 def _keep_strangers_outside(settings: Settings) -> None:
@@ -47,8 +72,16 @@ def _keep_strangers_outside(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, bell: Bell, url: str) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        bell: Bell,
+        url: str,
+        *,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
+        self._on_stop = on_stop
         self._bell = bell
         self._url = url
 
@@ -58,7 +91,9 @@ class _Server(uvicorn.Server):
         sys.stdout.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Before all else uvicorn waits for open connections: event streams must end first.
+        self._on_stop()
+        # Before all else uvicorn waits for open connections: event streams must end first. From
+        # now on no job is claimed either, by requests that come in on connections still open.
         self._bell.close()
         await super().shutdown(sockets)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from service.store import Store
 
@@ -18,3 +20,10 @@ class Services:
     artifacts: Artifacts
     bell: Bell
     access: Access
+    metrics: Metrics
+    readiness: Readiness
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the order to stop has come: what has begun may end, nothing new begins."""
+        return self.bell.is_closed

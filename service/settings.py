@@ -1,14 +1,19 @@
-"""The service's settings, read once from SHRINKNETS_* variables and passed down."""
+"""The service's settings, read once from SHRINKNETS_* variables and a file, and passed down."""
 
 import ipaddress
+import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, PositiveFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
 from service.fields import field_errors
+from shrinknets.logs import LogFormat, LogLevel
+from shrinknets.settings_file import SettingsFileError, read_settings_file
 from shrinknets.wire import FieldError
 
 PREFIX = "SHRINKNETS_"
@@ -30,21 +35,26 @@ class Settings(BaseSettings):
     data_dir: Path = Path("shrinknets-data")
     """The folder of the embedded database and of the stored files."""
     database_url: str = Field(
-        default_factory=lambda data: f"sqlite:///{Path(data['data_dir']) / 'shrinknets.db'}"
+        default_factory=lambda data: f"sqlite:///{Path(data['data_dir']) / 'shrinknets.db'}",
+        json_schema_extra={"shown_default": "a SQLite file in the data folder"},
     )
     """`sqlite:///path` or `postgresql://user:password@host/database`."""
     artifacts_url: str = Field(
-        default_factory=lambda data: (Path(data["data_dir"]).resolve() / "artifacts").as_uri()
+        default_factory=lambda data: (Path(data["data_dir"]).resolve() / "artifacts").as_uri(),
+        json_schema_extra={"shown_default": "a folder in the data folder"},
     )
     """Where weights are stored: any URL that fsspec understands."""
     trust_network: bool = False
     """Listen beyond this machine although there is no API key, so that everybody who reaches the
     port may do everything; keys that there are, are asked for all the same."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names besides this machine's own under which browsers and clients reach the service."""
+    """Names, with commas between, under which the service is reached besides this machine's own;
+    `*` for any."""
     worker_key: SecretStr | None = None
-    """A key of role worker that holds as long as this process."""
+    """A key of role worker that holds as long as this process; `shrinknets serve` makes one up for
+    its own worker."""
     host: str = "127.0.0.1"
+    """Address to listen at; any but this machine's own needs an API key, or `trust_network`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0 takes any free port."""
     migrate_on_start: bool = False
@@ -57,6 +67,18 @@ class Settings(BaseSettings):
     """How often leases that ran out are looked for."""
     log_bytes: Annotated[int, Field(ge=4096, le=2**30)] = 2**20
     """So much of a trial's log is kept: the first quarter, and the end."""
+    shutdown_seconds: PositiveFloat = 5.0
+    """After SIGTERM: how long requests may go on before they are cut off."""
+    ready_seconds: PositiveFloat = 2.0
+    """`/readyz` waits no longer for the database and for the artifact store."""
+    artifact_grace_hours: Annotated[float, Field(ge=0)] = 24.0
+    """`shrinknets gc` leaves files alone that were handed in since."""
+    event_days: Annotated[float, Field(ge=0)] = 30.0
+    """`shrinknets gc` deletes older events; readers that were away for longer miss them."""
+    log_format: LogFormat = LogFormat.HUMAN
+    """`human`, or `json`: one object per line."""
+    log_level: LogLevel = LogLevel.INFO
+    """`debug`, `info`, `warning` or `error`; at `info` there is a line for each request."""
 
     @field_validator("database_url")
     @classmethod
@@ -99,6 +121,12 @@ class Settings(BaseSettings):
         """Whether the database is the SQLite file that the service keeps itself."""
         return self.database_url.startswith("sqlite")
 
+    def secrets(self) -> list[str]:
+        """What may appear in no log."""
+        password = urlsplit(self.database_url).password
+        hidden = [] if password is None else [password, unquote(password)]
+        return hidden if self.worker_key is None else [*hidden, self.worker_key.get_secret_value()]
+
 
 # A database URL holds a password.
 _SECRETS = {"database_url": "another URL", "worker_key": "another text"}
@@ -130,18 +158,38 @@ def unguarded_host(host: str) -> SettingsError:
     )
 
 
-def read_settings(**chosen: Any) -> Settings:
-    """Read the environment; what is named here goes first. Raises SettingsError."""
+def read_settings(*, config: Path | None = None, **chosen: Any) -> Settings:
+    """Read the environment, then a file; what is named here goes first. Raises SettingsError.
+
+    The file is `config`, else what SHRINKNETS_CONFIG names, else there is none.
+    """
     try:
-        return Settings(**chosen)
+        path, values = read_settings_file(
+            config, "service", known=Settings.model_fields, environment=os.environ
+        )
+    except SettingsFileError as error:
+        wrong = FieldError(field=str(error.path), given=error.given, allowed=error.allowed)
+        raise SettingsError([wrong]) from error
+    variables = {name.upper() for name in os.environ}
+    filed = {
+        name: value
+        for name, value in values.items()
+        if f"{PREFIX}{name.upper()}" not in variables and name not in chosen
+    }
+    try:
+        return Settings(**filed, **chosen)
     except ValidationError as error:
-        raise SettingsError(_by_variable(error)) from error
+        raise SettingsError(_by_origin(error, path, filed)) from error
 
 
-def _by_variable(error: ValidationError) -> list[FieldError]:
-    return [_as_variable(e) for e in field_errors(error.errors(include_context=True))]
+def _by_origin(
+    error: ValidationError, path: Path | None, filed: Collection[str]
+) -> list[FieldError]:
+    wrong = field_errors(error.errors(include_context=True))
+    return [_named(one, f"{one.field} in {path}" if one.field in filed else None) for one in wrong]
 
 
-def _as_variable(error: FieldError) -> FieldError:
+def _named(error: FieldError, place: str | None) -> FieldError:
     given = _SECRETS.get(error.field, error.given)
-    return error.model_copy(update={"field": f"{PREFIX}{error.field.upper()}", "given": given})
+    field = f"{PREFIX}{error.field.upper()}" if place is None else place
+    return error.model_copy(update={"field": field, "given": given})

@@ -34,7 +34,7 @@ class Driver:
         self._settings = settings
         self._stopping = stopping
         self._attempts = Attempts(
-            lease, engine=engine, slots=settings.slots, api_key=settings.api_key
+            lease, engine=engine, slots=settings.slots, api_key=settings.key()
         )
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None
@@ -111,6 +111,7 @@ class Driver:
                 "job %s: %s %d %s, validation accuracy %s",
                 *(self._job.id, trial.method.value, trial.number, trial.state.value),
                 "unknown" if accuracy is None else f"{accuracy:.1%}",
+                extra={"fields": {"trial_id": trial.id}},
             )
 
     def _count(self, trial: Trial) -> None:

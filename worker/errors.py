@@ -1,7 +1,5 @@
 """What can go wrong for a worker, as one tree."""
 
-from shrinknets.wire import KEY_VARIABLE
-
 
 class WorkerError(Exception):
     """Anything that the worker itself raises."""
@@ -43,16 +41,6 @@ class NotAllowedError(RefusedError):
     """The service wants a key, another one, or one of another role (401 or 403)."""
 
 
-class InvalidKeyError(WorkerError):
-    """The key that the worker was given cannot be one; it is not told."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"{KEY_VARIABLE} holds no API key: it must be one word, as `shrinknets keys create` "
-            "prints it"
-        )
-
-
 class UnexpectedAnswerError(ServiceError):
     """The service answered something else than the API says; versions may differ."""
 
@@ -71,6 +59,14 @@ class EnvironmentVariableError(WorkerError):
             "python -m worker.trial is meant to be started by a worker"
         )
         self.names = names
+
+
+class SettingsError(WorkerError):
+    """Variables, file or options do not describe a worker that can run."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(["The settings are wrong.", *lines]))
+        self.lines = lines
 
 
 class ChannelClosedError(WorkerError):

@@ -2,9 +2,8 @@
 
 import contextlib
 import logging
-import os
 import signal
-import sys
+import socket
 import tempfile
 import threading
 import time
@@ -12,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from shrinknets.wire import Claim
+from shrinknets import logs
+from shrinknets.wire import Claim, ClaimRequest
+from worker.device import describe_device, num_cores
 from worker.driver import Driver
 from worker.engines import Engine, LocalEngine
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
@@ -29,11 +30,11 @@ def run_worker(settings: WorkerSettings) -> None:
     """
     stopping = threading.Event()
     patience = Patience(stopping=stopping)
-    threads = max(1, _num_cores() // settings.slots)
+    threads = max(1, num_cores() // settings.slots)
     with (
         _stop_signals(stopping),
         _work_folder(settings) as folder,
-        ServiceClient(settings.url, patience=patience, api_key=settings.api_key) as client,
+        ServiceClient(settings.url, patience=patience, api_key=settings.key()) as client,
         contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
     ):
         _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
@@ -44,9 +45,12 @@ def run_worker(settings: WorkerSettings) -> None:
 def _claim_and_drive(
     settings: WorkerSettings, client: ServiceClient, engine: Engine, stopping: threading.Event
 ) -> None:
+    request = ClaimRequest(
+        worker=settings.name, host=socket.gethostname()[:200], device=describe_device()
+    )
     while not stopping.is_set():
         try:
-            claim = client.claim(settings.name)
+            claim = client.claim(request)
         except ServiceUnreachableError:
             continue
         except NotAllowedError:
@@ -58,7 +62,8 @@ def _claim_and_drive(
         if claim is None:
             stopping.wait(settings.poll_seconds)
             continue
-        _work_on(claim, settings, client, engine, stopping)
+        with logs.about(job_id=claim.job.id):
+            _work_on(claim, settings, client, engine, stopping)
         if settings.once:
             return
 
@@ -85,13 +90,6 @@ def _work_on(
     else:
         seconds = time.monotonic() - started
         _log.info("job %s: %s after %.1f s %s", job.id, end.state.value, seconds, end.reason)
-
-
-def _num_cores() -> int:
-    """The cores that this process may use, which a container can make fewer than there are."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

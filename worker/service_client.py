@@ -114,11 +114,9 @@ class ServiceClient:
     def close(self) -> None:
         self._http.close()
 
-    def claim(self, worker: str) -> Claim | None:
+    def claim(self, request: ClaimRequest) -> Claim | None:
         """The next queued job, or None."""
-        answer = self.request(
-            "POST", f"{_WORKER}/claim", body=ClaimRequest(worker=worker), token=None
-        )
+        answer = self.request("POST", f"{_WORKER}/claim", body=request, token=None)
         return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Claim, answer)
 
     def get_trial(self, trial_id: str) -> Trial:

@@ -1,32 +1,150 @@
-"""All that steers a worker, read once and passed down."""
+"""All that steers a worker, read once from SHRINKNETS_WORKER_* variables, a file and options."""
 
-from dataclasses import dataclass, field
+import os
+import socket
+from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated, Any
+
+from httpx import URL, InvalidURL
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shrinknets.logs import LogFormat, LogLevel
+from shrinknets.settings_file import SettingsFileError, read_settings_file
+from shrinknets.wire import KEY_VARIABLE, can_be_key
+from worker.errors import SettingsError
+
+PREFIX = "SHRINKNETS_WORKER_"
+URL_VARIABLE = "SHRINKNETS_URL"
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """How one worker process behaves."""
+class WorkerSettings(BaseSettings):
+    """How one worker process behaves; each field is a variable SHRINKNETS_WORKER_<NAME>."""
 
-    url: str
-    """Where the service answers, such as http://127.0.0.1:8000."""
-    name: str
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        allow_inf_nan=False,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        # Options are named as the fields are.
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    url: str = Field("http://127.0.0.1:8000", validation_alias=URL_VARIABLE)
+    """Where the service answers; the client and the command line read it too."""
+    name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        json_schema_extra={"shown_default": "the machine's name and the process's number"},
+    )
     """For people: shown beside the jobs that the worker holds."""
-    api_key: str | None = field(default=None, repr=False)
+    api_key: SecretStr | None = Field(None, validation_alias=KEY_VARIABLE)
     """Shown to the service, if there is one; trials have their attempt's token instead."""
-    slots: int = 2
+    slots: Annotated[int, Field(ge=1, le=1024)] = 2
     """Trials that run at once; the cores are shared out among them."""
     once: bool = False
     """Stop after one job."""
     folder: Path | None = None
     """Where logs of trials go; a temporary folder that goes with the worker by default."""
-    poll_seconds: float = 1.0
+    poll_seconds: PositiveFloat = 1.0
     """How often an idle worker asks for a job."""
-    renew_seconds: float = 0.5
+    renew_seconds: PositiveFloat = 0.5
     """How often the lease of the job is renewed, and so how soon a cancel is heard."""
-    flag_seconds: float = 0.4
+    flag_seconds: NonNegativeFloat = 0.4
     """After a cancel: how long trials may take to stop by themselves."""
-    terminate_seconds: float = 0.5
+    terminate_seconds: NonNegativeFloat = 0.5
     """After SIGTERM to a trial's process group: how long until SIGKILL."""
-    failures_in_a_row: int = 3
+    failures_in_a_row: Annotated[int, Field(ge=1)] = 3
     """So many trials that fail one after the other fail the job."""
+    log_format: LogFormat = Field(
+        LogFormat.HUMAN,
+        validation_alias=AliasChoices(f"{PREFIX}LOG_FORMAT", "SHRINKNETS_LOG_FORMAT"),
+    )
+    """`human`, or `json`: one object per line. Without it, the service's counts."""
+    log_level: LogLevel = Field(
+        LogLevel.INFO,
+        validation_alias=AliasChoices(f"{PREFIX}LOG_LEVEL", "SHRINKNETS_LOG_LEVEL"),
+    )
+    """`debug`, `info`, `warning` or `error`. Without it, the service's counts."""
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            url = URL(value)
+        except InvalidURL as error:
+            raise ValueError(f"{value!r} is no URL: {error}") from error
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ValueError(
+                f"{value!r} does not say where the service is: give e.g. http://127.0.0.1:8000"
+            )
+        return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _one_word(cls, key: SecretStr | None) -> SecretStr | None:
+        word = "" if key is None else key.get_secret_value().strip()
+        if word and not can_be_key(word):
+            raise ValueError("must be one word, as `shrinknets keys create` prints it")
+        return SecretStr(word) if word else None
+
+    def key(self) -> str | None:
+        """The API key in clear."""
+        return None if self.api_key is None else self.api_key.get_secret_value()
+
+    def secrets(self) -> list[str]:
+        """What may appear in no log."""
+        key = self.key()
+        return [] if key is None else [key]
+
+
+def variables_of(name: str) -> tuple[str, ...]:
+    """The variables of a field, the one that goes first standing first."""
+    match WorkerSettings.model_fields[name].validation_alias:
+        case str(alias):
+            return (alias,)
+        case AliasChoices(choices=choices):
+            return tuple(str(choice) for choice in choices)
+        case _:
+            return (f"{PREFIX}{name.upper()}",)
+
+
+def read_worker_settings(*, config: Path | None = None, **chosen: Any) -> WorkerSettings:
+    """Read the environment, then a file; what is named here goes first. Raises SettingsError.
+
+    The file is `config`, else what SHRINKNETS_CONFIG names, else there is none.
+    """
+    try:
+        _, values = read_settings_file(
+            config, "worker", known=WorkerSettings.model_fields, environment=os.environ
+        )
+    except SettingsFileError as error:
+        raise SettingsError([str(error)]) from error
+    outer = {name.upper() for name in os.environ}
+    filed = {
+        name: value
+        for name, value in values.items()
+        if name not in chosen and outer.isdisjoint(variables_of(name))
+    }
+    try:
+        return WorkerSettings(**filed, **chosen)
+    except ValidationError as error:
+        lines = [f"{_place(str(e['loc'][0]), chosen)}: {e['msg']}" for e in error.errors()]
+        raise SettingsError(lines) from error
+
+
+def _place(field: str, chosen: Collection[str]) -> str:
+    if field in chosen:
+        return f"--{field}"
+    return variables_of(field)[0] if field in WorkerSettings.model_fields else field

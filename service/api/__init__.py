@@ -14,10 +14,12 @@ from service.api import (
     events,
     health,
     jobs,
+    metrics,
     networks,
     outputs,
     results,
     steering,
+    system,
     trials,
     uploads,
 )
@@ -54,8 +56,25 @@ public = APIRouter(
     dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.SUBMIT))],
 )
 # Comparisons come first: "compare" is no job's id.
-for part in (comparisons, jobs, steering, results, trials, outputs, networks, downloads, events):
+for part in (
+    comparisons,
+    jobs,
+    steering,
+    results,
+    trials,
+    outputs,
+    networks,
+    downloads,
+    events,
+    system,
+):
     public.include_router(part.router)
+
+counted = APIRouter(
+    responses=_PROBLEMS,
+    dependencies=[Depends(Guard(reading=Permission.READ, writing=Permission.READ))],
+)
+counted.include_router(metrics.router)
 
 admin = APIRouter(
     prefix="/api/v1",
@@ -81,7 +100,7 @@ for part in (attempts, uploads):
 
 router = APIRouter()
 router.include_router(health.router)
-for guarded in (public, admin, worker, trial):
+for guarded in (counted, public, admin, worker, trial):
     router.include_router(guarded)
 
 __all__ = ["router"]

@@ -5,7 +5,9 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from service.api.dependencies import JobId, ServicesOf, StoreOf, Token, TrialId
-from service.store import attempts, leases, trials
+from service.errors import UnavailableError
+from service.store import attempts, leases, trials, workers
+from shrinknets import logs
 from shrinknets.wire import Attempt, Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
 
 router = APIRouter(tags=["worker"])
@@ -19,10 +21,16 @@ router = APIRouter(tags=["worker"])
 )
 def claim(request: ClaimRequest, services: ServicesOf) -> Claim | Response:
     """Take the oldest queued job; its lease must be renewed until the job is released."""
+    if services.is_stopping:
+        raise UnavailableError("The service is shutting down; ask again when it is back.")
     seconds = services.settings.job_lease_seconds
     with services.store.writing() as tx:
         claimed = leases.claim_job(tx, worker=request.worker, lease_seconds=seconds)
-        return claimed or Response(status_code=HTTPStatus.NO_CONTENT)
+        workers.introduce(tx, request)
+    if claimed is None:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    logs.note(job_id=claimed.job.id)
+    return claimed
 
 
 @router.post("/jobs/{job_id}/renew", summary="Renew a job's lease")

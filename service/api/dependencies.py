@@ -6,6 +6,7 @@ from fastapi import Depends, Header, Path, Query, Request
 
 from service.services import Services
 from service.store import Slice, Store
+from shrinknets import logs
 from shrinknets.wire import LEASE_HEADER
 
 MAX_KEY = 2**63 - 1
@@ -50,3 +51,9 @@ MaxMacs = Annotated[
 ]
 NetworkId = Annotated[str, Path(pattern=r"^net-[0-9a-z]{1,24}$")]
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+async def named_in_logs(request: Request) -> None:
+    """Lines of the log that a request causes name the job and the trial in its address."""
+    ids = {name: value for name, value in request.path_params.items() if name.endswith("_id")}
+    logs.note(**ids)

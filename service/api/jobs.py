@@ -12,8 +12,9 @@ from service.api.dependencies import JobId, Part, ServicesOf, StoreOf
 from service.api.noting import noted
 from service.errors import UnavailableError
 from service.estimates import plan_of
+from service.garbage import delete_file
 from service.services import Services
-from service.store import audit, job_lists, jobs, networks, removal, submissions
+from service.store import audit, job_lists, jobs, removal, submissions
 from service.store.job_lists import JobFilter
 from shrinknets.wire import (
     IDEMPOTENCY_HEADER,
@@ -140,11 +141,8 @@ def delete(job_id: JobId, services: ServicesOf, caller: Caller) -> None:
 
 def _delete_files(services: Services, files: list[str]) -> None:
     for sha256 in files:
-        with services.store.reading() as tx:
-            is_back = networks.has_file(tx, sha256)
         try:
-            if not is_back:
-                services.artifacts.delete(sha256)
+            delete_file(services.store, services.artifacts, sha256)
         except UnavailableError:
-            # The job is gone, and a file that nothing names does no harm.
+            # The job is gone; collecting garbage tries again.
             _logger.exception("The file %s stays behind.", sha256)

@@ -41,10 +41,8 @@ def _allowed(token: Token, services: ServicesOf) -> None:
     responses={200: {"description": "It is: there is no need to hand it in."}},
 )
 def look(sha256: Sha256, services: ServicesOf) -> Response:
-    """Whether the file was handed in before, by whomever."""
-    with services.store.reading() as tx:
-        is_known = networks.has_file(tx, sha256)
-    if not is_known or not services.artifacts.has(sha256):
+    """Whether the file was handed in before; if so, it is kept as if that had been just now."""
+    if not _kept(services, sha256):
         raise NotFoundError("file", sha256)
     return Response()
 
@@ -80,12 +78,18 @@ async def upload(
 def _store(services: Services, sha256: str, spool: Spool) -> bool:
     with services.store.reading() as tx:
         is_known = networks.has_file(tx, sha256)
-    if is_known and services.artifacts.has(sha256):
+    if is_known and services.artifacts.has(sha256) and _kept(services, sha256):
         return False
     services.artifacts.put(sha256, spool)
     with services.store.writing() as tx:
         networks.note_file(tx, sha256, size_bytes=spool.size)
-    if not services.artifacts.has(sha256):
-        # Deleted in between, with the last job that had the same file.
-        services.artifacts.put(sha256, spool)
+        # Whoever collects files took this one while it was not noted; from here on nobody can.
+        if not services.artifacts.has(sha256):
+            services.artifacts.put(sha256, spool)
     return True
+
+
+def _kept(services: Services, sha256: str) -> bool:
+    """Make a known file new again; False where it was collected in this moment."""
+    with services.store.writing() as tx:
+        return networks.touch_file(tx, sha256) and services.artifacts.has(sha256)

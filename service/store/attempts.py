@@ -4,6 +4,7 @@ from sqlalchemy import and_, delete, insert, update
 
 from service.errors import ConflictError, InvalidInputError, LeaseLostError
 from service.store.clock import now
+from service.store.facts import EpochsTaken
 from service.store.ids import Kind, digest, new_id, new_token
 from service.store.jobs import get_row as get_job_row
 from service.store.leases import (
@@ -127,6 +128,7 @@ def _give_back(tx: Writing, attempt_id: str, token: str, end: AttemptEnd) -> Tri
 
 def _take_records(tx: Writing, job_id: str, trial_id: str, batch: list[Record]) -> None:
     add_records(tx, trial_id, batch)
+    tx.facts.append(EpochsTaken(count=len(batch)))
     summarise(tx, trial_id)
     tx.tell("records", job_id=job_id, trial_id=trial_id)
 

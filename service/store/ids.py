@@ -20,6 +20,7 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"
     NETWORK = "net"
     KEY = "key"
+    REQUEST = "req"
 
 
 def new_id(kind: Kind) -> str:

@@ -5,23 +5,16 @@ from typing import Any, assert_never
 
 from sqlalchemy import ColumnElement, Row, func, select, update
 
-from service.errors import InvalidInputError, LeaseLostError, NotFoundError
+from service.errors import LeaseLostError, NotFoundError
 from service.store.clock import now
+from service.store.facts import Claimed, LeasesLost
 from service.store.ids import digest, new_token
 from service.store.jobs import cancel_trials, get_job, get_row, lock_row
 from service.store.states import ATTEMPTS, JOBS, TRIALS, move
 from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Reading, Writing
+from service.store.workers import hear
 from shrinknets.wire import AttemptState, Claim, Job, JobEnd, JobState, Order, TrialState
-
-RELEASES = (
-    JobState.SUCCEEDED,
-    JobState.FAILED,
-    JobState.CANCELLED,
-    JobState.PAUSED,
-    JobState.QUEUED,
-)
-"""The states in which a worker may leave its job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +52,7 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
     )
     if not moved:
         return None
+    tx.facts.append(Claimed())
     return Claim(job=get_job(tx, moved[0].id), token=token, lease_seconds=lease_seconds)
 
 
@@ -79,21 +73,20 @@ def renew_job(tx: Writing, job_id: str, token: str, *, lease_seconds: float) -> 
         update(jobs)
         .where(*_is_holder(job_id, token))
         .values(lease_expires_at=now(plus_seconds=lease_seconds))
-        .returning(jobs.c.cancel_requested_at, jobs.c.pause_requested_at)
+        .returning(jobs.c.cancel_requested_at, jobs.c.pause_requested_at, jobs.c.worker)
     ).one_or_none()
     if row is None:
         get_row(tx, job_id)
         raise LeaseLostError("job", job_id)
+    hear(tx, row.worker)
     return _order(row)
 
 
 def release_job(tx: Writing, job_id: str, token: str, end: JobEnd) -> Job:
     """Take a job back from its worker. Doing so twice in the same way is harmless.
 
-    Raises NotFoundError, LeaseLostError, InvalidInputError.
+    Raises NotFoundError, LeaseLostError.
     """
-    if end.state not in RELEASES:
-        raise InvalidInputError("state", end.state.value, f"one of {', '.join(RELEASES)}")
     row = lock_row(tx, job_id)
     after = _state_to_leave_in(row, end.state)
     if not _leave(tx, job_id, token, after, end.reason):
@@ -163,6 +156,7 @@ def expire_jobs(tx: Writing) -> list[str]:
     ids = list(tx.connection.execute(overdue).scalars())
     if not ids:
         return []
+    tx.facts.append(LeasesLost(what="job", count=len(ids)))
     lose_attempts(tx, attempts.c.job_id.in_(ids), reason="Its worker was silent for too long.")
     nobody: dict[str, Any] = {
         "worker": None,
@@ -206,7 +200,10 @@ def expire_jobs(tx: Writing) -> list[str]:
 def expire_attempts(tx: Writing) -> list[str]:
     """Give up the processes that were silent for too long; their trials wait for another."""
     reason = "Its process was silent for too long."
-    return lose_attempts(tx, attempts.c.lease_expires_at < now(), reason=reason)
+    lost = lose_attempts(tx, attempts.c.lease_expires_at < now(), reason=reason)
+    if lost:
+        tx.facts.append(LeasesLost(what="attempt", count=len(lost)))
+    return lost
 
 
 def lose_attempts(tx: Writing, which: ColumnElement[bool], *, reason: str) -> list[str]:

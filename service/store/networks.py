@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import InvalidInputError, NotFoundError
@@ -149,16 +149,31 @@ def has_file(tx: Reading, sha256: str) -> bool:
 
 
 def note_file(tx: Writing, sha256: str, *, size_bytes: int) -> None:
-    """Note that a file was handed in; once more is harmless."""
+    """Note that a file was handed in; once more makes it new again, so that it is kept."""
+    if not touch_file(tx, sha256) and not hold_file(tx, sha256, size_bytes=size_bytes):
+        touch_file(tx, sha256)
+
+
+def touch_file(tx: Writing, sha256: str) -> bool:
+    """Note that a known file was handed in once more; False where it is not known."""
+    statement = update(artifacts).where(artifacts.c.sha256 == sha256).values(created_at=now())
+    return bool(tx.connection.execute(statement).rowcount)
+
+
+def hold_file(tx: Writing, sha256: str, *, size_bytes: int) -> bool:
+    """Note a file that is not known; False where it is. Waits for others who note or drop it."""
     insert_ = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {"sha256": sha256, "size_bytes": size_bytes, "created_at": now()}
-    tx.connection.execute(insert_(artifacts).values(values).on_conflict_do_nothing())
+    statement = insert_(artifacts).values(values).on_conflict_do_nothing()
+    return bool(tx.connection.execute(statement).rowcount)
 
 
 def _require_files(tx: Writing, found: Sequence[NetworkResult]) -> None:
     wanted = {sha256: field for place, n in enumerate(found) for field, sha256 in _files(place, n)}
     query = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(wanted))
-    known = set(tx.connection.execute(query).scalars())
+    # Locked, so that none is collected between this question and the reference to it.
+    locked = query.order_by(artifacts.c.sha256).with_for_update(read=True, key_share=True)
+    known = set(tx.connection.execute(locked).scalars())
     for sha256, field in wanted.items():
         if sha256 not in known:
             raise InvalidInputError(field, sha256, "the digest of a file that was uploaded before")

@@ -1,13 +1,10 @@
 """Deletes jobs with all that belongs to them."""
 
-from collections.abc import Iterator, Sequence
-
-from sqlalchemy import ColumnElement, CompoundSelect, Table, delete, exists, or_, select
+from sqlalchemy import CompoundSelect, Table, delete, select
 
 from service.errors import ConflictError
 from service.store.jobs import lock_row
 from service.store.tables import (
-    artifacts,
     attempts,
     events,
     exports,
@@ -35,13 +32,11 @@ _OWNED: tuple[Table, ...] = (
 )
 """The tables whose rows name a job, in the order in which they can go."""
 
-_PART = 1000
-
 
 def delete_job(tx: Writing, job_id: str) -> list[str]:
-    """Delete a job; returns the SHA-256 of the files that nothing refers to any more.
+    """Delete a job; returns the SHA-256 of the files that it referred to.
 
-    Their rows are gone with it; the files are the caller's to delete, after the commit. Raises
+    They are the caller's to delete after the commit, where nothing else refers to them. Raises
     NotFoundError, and ConflictError while a worker has the job.
     """
     if lock_row(tx, job_id).state is JobState.RUNNING:
@@ -53,15 +48,7 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
-    return [sha256 for part in _parts(files) for sha256 in _drop_unused(tx, part)]
-
-
-def is_referred_to() -> ColumnElement[bool]:
-    """Whether a file is part of a network, be it its weights or an export."""
-    return or_(
-        exists().where(networks.c.weights_sha256 == artifacts.c.sha256),
-        exists().where(exports.c.sha256 == artifacts.c.sha256),
-    )
+    return files
 
 
 def _files_of(job_id: str) -> CompoundSelect[str]:
@@ -70,14 +57,3 @@ def _files_of(job_id: str) -> CompoundSelect[str]:
         exports.c.job_id == job_id, exports.c.sha256.is_not(None)
     )
     return weights.union(exported)
-
-
-def _parts(files: Sequence[str]) -> Iterator[Sequence[str]]:
-    # A statement takes some 30,000 values at most.
-    for start in range(0, len(files), _PART):
-        yield files[start : start + _PART]
-
-
-def _drop_unused(tx: Writing, files: Sequence[str]) -> list[str]:
-    unused = delete(artifacts).where(artifacts.c.sha256.in_(files), ~is_referred_to())
-    return list(tx.connection.execute(unused.returning(artifacts.c.sha256)).scalars())

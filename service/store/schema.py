@@ -1,5 +1,6 @@
 """Brings a database to the schema of this version, and says where it is not."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from service.errors import SchemaError, UnavailableError
 from service.store.engine import make_engine
+from service.store.transactions import Reading
 
 _MIGRATION_LOCK = 7_239_004_188
 
@@ -45,12 +47,35 @@ def require_head(url: str) -> None:
         raise UnavailableError(f"Cannot use the database: {error.orig}") from error
     finally:
         engine.dispose()
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if current != head:
-        raise SchemaError(
-            f"The database's schema is {current or 'empty'}, this version needs {head}: run "
-            "`python -m service migrate`, or set SHRINKNETS_MIGRATE_ON_START=true."
-        )
+    if current != _head():
+        raise _other_schema(current)
+
+
+def require_head_in(tx: Reading) -> None:
+    """Raises SchemaError where the database is not at this version's schema, by one query."""
+    try:
+        current = tx.connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DatabaseError as error:
+        raise SchemaError(f"The database's schema cannot be read: {error.orig}") from error
+    if current != _head():
+        raise _other_schema(current)
+
+
+def schema_revision(tx: Reading) -> str:
+    """The revision that the database is at."""
+    return str(tx.connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
+@cache
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _other_schema(current: str | None) -> SchemaError:
+    return SchemaError(
+        f"The database's schema is {current or 'empty'}, this version needs {_head()}: run "
+        "`python -m service migrate`, or set SHRINKNETS_MIGRATE_ON_START=true."
+    )
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Row, Table, func, update
 
 from service.errors import ServiceError
 from service.store.clock import now
+from service.store.facts import TrialEnded
 from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Writing
 from shrinknets.wire import AttemptState, JobState, TrialState
@@ -83,7 +84,13 @@ TRIALS = Machine(
     table=trials,
     moves=TRIAL_MOVES,
     final=frozenset(state for state in TrialState if state.is_final),
-    returning=(trials.c.id, trials.c.job_id),
+    returning=(
+        trials.c.id,
+        trials.c.job_id,
+        trials.c.method,
+        trials.c.started_at,
+        trials.c.ended_at,
+    ),
     event="trial",
 )
 ATTEMPTS = Machine(
@@ -126,7 +133,7 @@ def move(
     )
     moved = tx.connection.execute(statement).all()
     for row in moved:
-        _tell(tx, machine, row)
+        _tell(tx, machine, row, after)
     return moved
 
 
@@ -139,11 +146,14 @@ def _times(machine: Machine, before: StrEnum, after: StrEnum) -> dict[str, Any]:
     return again
 
 
-def _tell(tx: Writing, machine: Machine, row: Row[Any]) -> None:
+def _tell(tx: Writing, machine: Machine, row: Row[Any], after: Any) -> None:
     match machine.event:
         case "job":
             tx.tell("job", job_id=row.id)
         case "trial":
             tx.tell("trial", job_id=row.job_id, trial_id=row.id)
+            if row.ended_at is not None and row.started_at is not None:
+                seconds = (row.ended_at - row.started_at).total_seconds()
+                tx.facts.append(TrialEnded(method=row.method, state=after, seconds=seconds))
         case _:
             pass

@@ -186,7 +186,19 @@ artifacts = Table(
     metadata,
     Column("sha256", _Sha256, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
+    # When it was handed in last: whoever finds it there already counts on it from then on.
     Column("created_at", UtcTime, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("device", String(200), nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+    Index(None, "last_seen_at"),
 )
 
 networks = Table(

@@ -1,7 +1,7 @@
 """Opens transactions: every change of the database, and the events that tell of it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Self
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from service.errors import UnavailableError
 from service.store.clock import now
 from service.store.engine import BEGIN, make_engine
+from service.store.facts import Fact
 from service.store.tables import events
 
 # Any number does, as long as nothing else in the database locks it.
@@ -35,6 +36,8 @@ class Writing(Reading):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._events: dict[tuple[str, str | None, str], None] = {}
+        self.facts: list[Fact] = []
+        """For those who count; to be told after the commit."""
 
     def tell(self, kind: str, *, job_id: str, trial_id: str | None = None) -> None:
         """Note what changed; the same thing twice in one transaction is told once."""
@@ -66,8 +69,14 @@ class Store:
     in another, those who wait for a lock could take all threads from its holder.
     """
 
-    def __init__(self, url: str, *, on_events: Callable[[], None] = lambda: None) -> None:
-        """`on_events` is called after each commit that has something to tell."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_events: Callable[[], None] = lambda: None,
+        on_facts: Callable[[Sequence[Fact]], None] = lambda _: None,
+    ) -> None:
+        """Both are called after each commit that has something to tell."""
         self._engine = make_engine(url)
         is_sqlite = self._engine.dialect.name == "sqlite"
         # In turn is faster and fairer than SQLite's way of sleeping and trying again.
@@ -79,6 +88,7 @@ class Store:
             **({BEGIN: "BEGIN IMMEDIATE"} if is_sqlite else {"isolation_level": "READ COMMITTED"})
         )
         self._on_events = on_events
+        self._on_facts = on_facts
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -98,6 +108,8 @@ class Store:
             has_news = transaction.commit()
         if has_news:
             self._on_events()
+        if transaction.facts:
+            self._on_facts(transaction.facts)
 
     def close(self) -> None:
         self._engine.dispose()

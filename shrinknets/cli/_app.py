@@ -17,6 +17,7 @@ app = typer.Typer(
 for command in (
     _processes.serve,
     _processes.worker,
+    _processes.gc,
     _jobs.submit,
     _jobs.watch,
     _jobs.list_jobs,

@@ -16,8 +16,11 @@ from typing import Annotated
 import typer
 
 from shrinknets._errors import ShrinkNetsError
+from shrinknets.settings_file import CONFIG_VARIABLE
 from shrinknets.wire import KEY_VARIABLE
 
+Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+LOG_LEVEL = "SHRINKNETS_LOG_LEVEL"
 STOP_SECONDS = 10.0
 """How long a process may take to end before it is killed."""
 LOOK_SECONDS = 0.2
@@ -42,24 +45,30 @@ def serve(
     data_dir: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder of the database and the files.")
     ] = None,
-    slots: Annotated[int, typer.Option(min=1, max=1024, help="Trials that run at once.")] = 2,
+    slots: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
+    ] = None,
+    config: Config = None,
     *,
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Also start a worker on this machine.")
     ] = True,
 ) -> None:
     """Run the service, its dashboard and one local worker until Ctrl-C."""
-    chosen = {"HOST": host, "PORT": port, "DATA_DIR": data_dir}
-    settings = {f"SHRINKNETS_{k}": str(v) for k, v in chosen.items() if v is not None}
+    chosen = {"HOST": host, "PORT": port, "DATA_DIR": data_dir, "CONFIG": config}
+    settings = _variables(chosen)
     # Good as long as these two processes: the worker works on although keys are asked for.
     worker_key = secrets.token_urlsafe(32)
     settings["SHRINKNETS_WORKER_KEY"] = worker_key
+    if not {LOG_LEVEL, CONFIG_VARIABLE} & {*os.environ, *settings}:
+        # People read this terminal: a line for each request is for those who ask for it.
+        settings[LOG_LEVEL] = "warning"
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("service", [], settings, pipe=True) as service:
             url = _announced_url(service)
             if url is not None and with_worker:
-                options = ["--url", url, "--name", "local", "--slots", str(slots)]
+                options = ["--url", url, "--name", "local", *_options(slots=slots, config=config)]
                 _keep_worker(options, {KEY_VARIABLE: worker_key}, until=service)
             status = service.wait()
     except KeyboardInterrupt:
@@ -71,13 +80,20 @@ def serve(
 
 def worker(
     url: Annotated[
-        str, typer.Option(envvar="SHRINKNETS_URL", help="Where the service answers.")
-    ] = "http://127.0.0.1:8000",
+        str | None,
+        typer.Option(
+            envvar="SHRINKNETS_URL",
+            help="Where the service answers. [default: http://127.0.0.1:8000]",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Shown beside the jobs it holds.")] = None,
-    slots: Annotated[int, typer.Option(min=1, max=1024, help="Trials that run at once.")] = 2,
+    slots: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
+    ] = None,
+    config: Config = None,
 ) -> None:
     """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
-    options = ["--url", url, "--slots", str(slots), *(["--name", name] if name else [])]
+    options = _options(url=url, name=name, slots=slots, config=config)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("worker", options, {}) as process:
@@ -92,6 +108,32 @@ def keys(context: typer.Context) -> None:
     _require("service")
     command = [sys.executable, "-m", "service", "keys", *context.args]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def gc(
+    data_dir: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder of the database and the files.")
+    ] = None,
+    config: Config = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Delete stored files that nothing refers to, and old events; the service may run."""
+    flags = [flag for flag, is_set in (("--dry-run", dry_run), ("--json", as_json)) if is_set]
+    settings = _variables({"DATA_DIR": data_dir, "CONFIG": config})
+    with _running("service", ["gc", *flags], settings) as process:
+        status = process.wait()
+    raise typer.Exit(status)
+
+
+def _variables(chosen: Mapping[str, object]) -> dict[str, str]:
+    return {f"SHRINKNETS_{name}": str(value) for name, value in chosen.items() if value is not None}
+
+
+def _options(**chosen: object) -> list[str]:
+    given = ((f"--{name}", str(value)) for name, value in chosen.items() if value is not None)
+    return [part for option in given for part in option]
 
 
 class _running:  # noqa: N801 - reads as a verb where it is used

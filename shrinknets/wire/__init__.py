@@ -74,6 +74,7 @@ from shrinknets.wire.submission import (
     Plan,
     Priority,
 )
+from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "IDEMPOTENCY_HEADER",
@@ -139,6 +140,8 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Storage",
+    "System",
     "Text",
     "TrainingSpec",
     "Trial",
@@ -148,6 +151,8 @@ __all__ = [
     "TrialSort",
     "TrialState",
     "Wire",
+    "WorkerInfo",
+    "WorkerState",
     "WrongFieldError",
     "can_be_key",
 ]

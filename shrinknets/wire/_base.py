@@ -3,7 +3,9 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -36,7 +38,16 @@ def _replace_unstorable(text: str) -> str:
     return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-Storable = AfterValidator(_refuse_unstorable)
+class _StorableText(AfterValidator):
+    """Says in the JSON schema too what is refused, as far as a pattern can."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"pattern": r"^[^\u0000]*$", **handler(core)}
+
+
+Storable = _StorableText(_refuse_unstorable)
 """To be named after a text's other constraints, which would not know that it is text."""
 
 Text = Annotated[str, Storable]
@@ -48,5 +59,8 @@ Replacing = AfterValidator(_replace_unstorable)
 Words = Annotated[str, Replacing]
 """Words for people, such as a traceback: a character that cannot be stored is replaced."""
 
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-"""A whole number that fits into a database's widest integer."""
+MAX_COUNT = 2**53 - 1
+"""The last whole number that JSON parsers with floating-point numbers keep as it is."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""A whole number that every database and every JSON parser can hold."""

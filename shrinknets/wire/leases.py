@@ -1,6 +1,6 @@
 """What workers and trials say to the service, and what it answers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -50,6 +50,10 @@ class ClaimRequest(Wire):
 
     worker: Annotated[str, Field(min_length=1, max_length=200), Storable]
     """The worker's name, for people."""
+    host: Annotated[str, Field(max_length=200), Storable] = ""
+    """The machine that it runs on."""
+    device: Annotated[str, Field(max_length=200), Storable] = ""
+    """What its trials compute on, in words."""
 
 
 class Claim(Wire):
@@ -116,9 +120,15 @@ class AttemptEnd(Wire):
 
 
 class JobEnd(Wire):
-    """The driver gives the job back: `succeeded`, `failed`, `cancelled`, `paused`, or `queued`."""
+    """The driver gives the job back."""
 
     model_config = _example(state="succeeded")
 
-    state: JobState
+    state: Literal[
+        JobState.SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.PAUSED,
+        JobState.QUEUED,
+    ]
     reason: Words = ""

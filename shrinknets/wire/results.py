@@ -5,7 +5,7 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from shrinknets.wire._base import Count, Text, Wire
+from shrinknets.wire._base import MAX_COUNT, Count, Text, Wire
 from shrinknets.wire.outputs import NetworkExports, Sha256
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Phase, TrialState
@@ -78,7 +78,7 @@ class Trial(Wire):
 class Record(Wire):
     """What a trial reports for one epoch."""
 
-    step: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    step: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     """Rises by one with each epoch of the trial."""
     phase: Phase
     train_loss: float
@@ -160,3 +160,5 @@ class Problem(Wire):
     status: int
     detail: str
     errors: list[FieldError] = []
+    request_id: str | None = None
+    """As in the header `X-Request-Id` and in the service's log."""

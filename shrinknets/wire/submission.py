@@ -24,7 +24,11 @@ MAX_LABELS = 32
 JobName = Annotated[str, Field(max_length=200), Storable]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LabelValue = Annotated[str, Field(max_length=200), Storable]
-Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)]
+Labels = Annotated[
+    dict[LabelKey, LabelValue],
+    # The schema names the pattern of keys, and would allow anything under other keys.
+    Field(max_length=MAX_LABELS, json_schema_extra={"additionalProperties": False}),
+]
 Priority = Annotated[int, Field(strict=True, ge=-100, le=100)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 

@@ -32,6 +32,7 @@ DIALECTS = ("sqlite", "postgresql")
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"SHRINKNETS_{name.upper()}", raising=False)
+    monkeypatch.delenv("SHRINKNETS_CONFIG", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from tests.service.guarded import Keys, bearer, make_key, make_keys
 
 PUBLIC = {
     "GET /healthz",
+    "GET /readyz",
     "GET /static/{version}/{name}",
     "GET /favicon.ico",
     "GET /login",
@@ -115,7 +116,7 @@ def test_each_route_lets_in_exactly_the_roles_with_its_permission(
 
 
 def is_page(route: Known) -> bool:
-    return not route.path.startswith("/api") and not route.path.endswith(".json")
+    return not route.path.startswith("/api") and not route.path.endswith((".json", "/metrics"))
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -280,7 +281,7 @@ def test_the_description_says_what_a_key_is_and_who_is_refused(client: TestClien
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     for path, operations in description["paths"].items():
         for operation in operations.values():
-            if path == "/healthz":
+            if path in {"/healthz", "/readyz"}:
                 assert "security" not in operation
             else:
                 assert operation["security"] == [{"ApiKey": []}], path

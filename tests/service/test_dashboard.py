@@ -243,7 +243,7 @@ def test_what_was_proposed_is_told_in_few_words(params: dict[str, Any], shown: s
 
 def test_the_api_description_does_not_list_pages(client: TestClient) -> None:
     paths = json.loads(client.get("/openapi.json").content)["paths"]
-    assert all(path.startswith(("/api/", "/healthz")) for path in paths)
+    assert all(path.startswith(("/api/", "/healthz", "/readyz", "/metrics")) for path in paths)
 
 
 def test_a_trial_shows_its_log_and_its_files(client: TestClient, worker: WorkerActor) -> None:

@@ -5,12 +5,14 @@ import service
 
 def test_the_package_shows_exactly_its_public_names() -> None:
     assert set(service.__all__) == {
+        "GarbageReport",
         "PortTakenError",
         "SchemaError",
         "ServiceError",
         "Settings",
         "SettingsError",
         "UnavailableError",
+        "collect_garbage",
         "create_app",
         "read_settings",
         "serve",

@@ -1,12 +1,14 @@
 """The migrations make what the tables say."""
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service.errors import SchemaError, UnavailableError
 from service.store import require_head, upgrade_to_head
 from service.store.engine import make_engine
+from service.store.schema import _config
 from service.store.tables import metadata
 
 
@@ -22,6 +24,21 @@ def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
     upgrade_to_head(empty_database_url)
     upgrade_to_head(empty_database_url)
     require_head(empty_database_url)
+
+
+def test_an_older_database_keeps_what_is_in_it(empty_database_url: str) -> None:
+    engine = make_engine(empty_database_url)
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO jobs (id, state, reason, spec, total_trials, created_at)"
+            " VALUES ('job-1', 'queued', '', '{}', 1, '2026-01-01 00:00:00+00')"
+        )
+    upgrade_to_head(empty_database_url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM jobs").scalar_one() == "job-1"
+        assert connection.exec_driver_sql("SELECT count(*) FROM workers").scalar_one() == 0
+    engine.dispose()
 
 
 def test_a_database_without_tables_is_refused_with_what_to_do(empty_database_url: str) -> None:

@@ -27,7 +27,7 @@ class Process:
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SHRINKNETS_")}
-        chosen = {"DATA_DIR": str(folder), "PORT": "0", **settings}
+        chosen = {"DATA_DIR": str(folder), "PORT": "0", "LOG_LEVEL": "warning", **settings}
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "service", *arguments],
             env=environment | {f"SHRINKNETS_{name}": value for name, value in chosen.items()},
@@ -188,7 +188,9 @@ def test_an_operator_may_trust_the_network_without_keys(start: Starter) -> None:
 
 def test_an_unknown_command_is_answered_with_the_usage(start: Starter) -> None:
     status, errors = start("destroy").ends()
-    assert (status, errors) == (2, "Usage: python -m service [migrate | keys ...]\n")
+    assert status == 2
+    assert errors.startswith("usage: python -m service")
+    assert "invalid choice: 'destroy'" in errors
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

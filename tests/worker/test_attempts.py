@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shrinknets.wire import (
+    ClaimRequest,
     FixedSearch,
     JobSpec,
     Method,
@@ -34,7 +35,7 @@ def real_service(tmp_path: Path) -> Iterator[RealService]:
 def lease(real_service: RealService, make_spec: Callable[..., JobSpec]) -> Iterator[JobLease]:
     real_service.submit(make_spec(methods=Methods(fixed=FixedSearch(trials=2))))
     with ServiceClient(real_service.url, patience=Patience(seconds=10)) as client:
-        claim = client.claim("tester")
+        claim = client.claim(ClaimRequest(worker="tester"))
         assert claim is not None
         yield JobLease(client, claim)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shrinknets.wire import ClaimRequest
 from tests.worker.small_service import SmallService
 from worker.errors import LeaseLostError, RefusedError, ServiceUnreachableError
 from worker.service_client import AttemptLease, Patience, ServiceClient
@@ -74,7 +75,7 @@ def test_patience_ends(service: SmallService) -> None:
         ServiceClient(service.url, patience=Patience(seconds=0.2)) as client,
         pytest.raises(ServiceUnreachableError),
     ):
-        client.claim("w")
+        client.claim(ClaimRequest(worker="w"))
 
 
 def test_a_call_in_vain_ends_when_the_worker_is_stopped(service: SmallService) -> None:
@@ -86,5 +87,5 @@ def test_a_call_in_vain_ends_when_the_worker_is_stopped(service: SmallService) -
         ServiceClient(service.url, patience=Patience(stopping=stopping)) as client,
         pytest.raises(ServiceUnreachableError),
     ):
-        client.claim("w")
+        client.claim(ClaimRequest(worker="w"))
     assert time.monotonic() - started < 10
