@@ -30,3 +30,20 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text
+
+
+def safe_cut(text: str, at: int, *, secrets: Iterable[str] = ()) -> int:
+    """The last place up to `at` where a text can be cut without cutting a secret in two.
+
+    Where that is the very beginning, the text is one long match, and `at` itself is returned.
+    """
+    spans = [
+        found.span()
+        for pattern in [*(re.compile(re.escape(s)) for s in secrets), *(p for p, _ in _PATTERNS)]
+        for found in pattern.finditer(text)
+    ]
+    cut = at
+    for start, end in sorted(spans, reverse=True):
+        if start < cut < end:
+            cut = start
+    return cut or at

@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from shrinknets.redaction import MAX_SECRET, redact
+from shrinknets.redaction import MAX_SECRET, redact, safe_cut
 
 MAX_LINE = 16_384
 """Characters; a longer line is handed on in parts."""
@@ -35,11 +35,11 @@ class Cleaner:
     def _part_of_a_long_line(self) -> str:
         if len(self._pending) <= MAX_LINE:
             return ""
-        # Cleaned as a whole and cut well before its end: no secret is cut in two.
-        text = self._clean(self._pending)
-        cut = max(0, len(text) - MAX_SECRET)
-        self._pending = text[cut:]
-        return text[:cut]
+        # Well before the end, of which nobody knows yet whether it begins a secret.
+        at = len(self._pending) - MAX_SECRET
+        cut = safe_cut(self._pending, at, secrets=self._secrets)
+        part, self._pending = self._pending[:cut], self._pending[cut:]
+        return self._clean(part)
 
     def _clean(self, line: str) -> str:
         text = _ANSI.sub("", line).rstrip("\r").rpartition("\r")[2]

@@ -29,7 +29,7 @@ def clean(*parts: bytes, secrets: tuple[str, ...] = (TOKEN,)) -> str:
         (b"\xff\xfe \xc3\n\xc3\xa4\n", "\ufffd\ufffd \ufffd\nä\n"),
         ("a\u2028b\x0bc\n".encode(), "a\u2028b\ufffdc\n"),
         (f"token {TOKEN}, key {KEY}!\n".encode(), "token ***, key sn_***!\n"),
-        (b"Authorization: Bearer abcdefgh12345\n", "Authorization: ***\n"),
+        (b"sent Bearer abcdefgh12345\n", "sent Bearer ***\n"),
         (b"postgresql://me:pass@host/db\n", "postgresql://me:***@host/db\n"),
     ],
 )
