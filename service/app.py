@@ -13,6 +13,7 @@ from service.access import Access, HostCheck, SecurityHeaders
 from service.api.dependencies import named_in_logs
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.feed import Feed
 from service.housekeeping import housekeeping
 from service.limits import BodyLimits
 from service.metrics import Metrics
@@ -39,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    app.add_middleware(BodyLimits)
+    app.add_middleware(BodyLimits, settings=settings)
     app.add_middleware(HostCheck, settings=settings)
     # Added last, so that it is the outermost: it also sees what the others refuse.
     app.add_middleware(Watched, metrics=services.metrics)
@@ -58,14 +59,15 @@ class _App(FastAPI):
 
 def _assemble(settings: Settings) -> Services:
     bell, metrics = Bell(), Metrics()
-    store = Store(settings.database_url, on_events=bell.ring, on_facts=metrics.take)
-    artifacts = Artifacts(settings.artifacts_url)
+    store = Store(settings.database_url, on_news=bell.ring, on_facts=metrics.take)
+    artifacts = Artifacts(settings.artifacts_url, scratch=settings.data_dir)
     metrics.include_store(store)
     return Services(
         settings=settings,
         store=store,
         artifacts=artifacts,
         bell=bell,
+        feed=Feed(store, bell, max_readers=settings.max_streams),
         access=Access(store, settings),
         metrics=metrics,
         readiness=Readiness(store, artifacts, limit_seconds=settings.ready_seconds),

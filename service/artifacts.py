@@ -21,10 +21,15 @@ SPOOL_BYTES = 16 * 2**20
 
 
 class Spool:
-    """Bytes on their way in or out, with their digest."""
+    """Bytes on their way in or out, with their digest.
 
-    def __init__(self) -> None:
-        self.file: IO[bytes] = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 (closed by its user)
+    What is more than a little lies in a file without a name in `folder`, by default in that of the
+    system, which may be in memory.
+    """
+
+    def __init__(self, *, folder: Path | None = None) -> None:
+        place = None if folder is None else str(folder)
+        self.file: IO[bytes] = SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=place)  # noqa: SIM115 (closed by its user)
         self.size = 0
         self._digest = hashlib.sha256()
 
@@ -50,11 +55,23 @@ class Spool:
 class Artifacts:
     """A folder of files, on this machine or in an object store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, scratch: Path | None = None) -> None:
+        """Large files on their way out lie in `scratch`; as `Spool` says."""
+        self._scratch = scratch
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise UnavailableError(f"Cannot use the artifact store {url}: {error}") from error
+
+    def spool(self) -> Spool:
+        """A place for a file on its way in; the caller closes it. Raises UnavailableError."""
+        try:
+            if self._scratch is not None:
+                self._scratch.mkdir(parents=True, exist_ok=True)
+            return Spool(folder=self._scratch)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnavailableError(f"Cannot write to {self._scratch}: {reason}.") from error
 
     def has(self, sha256: str) -> bool:
         return bool(self._fs.exists(self._path(sha256)))
@@ -124,8 +141,7 @@ class Artifacts:
             with self._fs.open(unfinished, "wb") as target:
                 shutil.copyfileobj(spool.file, target, CHUNK_BYTES)
             self._fs.mv(unfinished, path)
-        except OSError:
-            # Half a file would take the room that the disk may lack.
+        except BaseException:
             with suppress(OSError):
                 self._fs.rm_file(unfinished)
             raise
@@ -135,7 +151,7 @@ class Artifacts:
 
         Raises ArtifactDamagedError. The caller closes what it gets.
         """
-        spool = Spool()
+        spool = self.spool()
         try:
             with self._fs.open(self._path(sha256), "rb") as source:
                 while chunk := source.read(CHUNK_BYTES):

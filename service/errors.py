@@ -116,6 +116,26 @@ class TooManyFailuresError(ServiceError):
         )
 
 
+class TooManyJobsError(ServiceError):
+    """A key has as many jobs in the queue as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"This key has {limit:,} jobs that are queued or paused, as many as it may have: wait "
+            "until some have run, or cancel those that are not needed. The service's operator can "
+            "raise SHRINKNETS_MAX_QUEUED_JOBS_PER_KEY."
+        )
+
+
+class TooLargeError(ServiceError):
+    """What was sent is more than the service takes."""
+
+
+class UnsupportedMediaError(ServiceError):
+    """What was sent is of a kind that the service does not take."""
+
+
 class ArtifactDamagedError(ServiceError):
     """A stored file is missing, or its content no longer has the digest that names it."""
 

@@ -1,10 +1,12 @@
 """How large the largest network of a job could get, from widths and the data set's shape alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
-from shrinknets.wire import DatasetName, FixedSearch, JobSubmission, Plan
+from shrinknets.wire import FixedSearch, JobSubmission, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +15,11 @@ class Shape:
 
     features: int
     classes: int
+
+    @classmethod
+    def of(cls, input_shape: Sequence[int], num_classes: int) -> Self:
+        """Of a data set; images are flattened."""
+        return cls(features=math.prod(input_shape), classes=num_classes)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -23,34 +30,22 @@ class Size:
     macs: int
 
 
-SHAPES: Mapping[DatasetName, Shape] = {
-    DatasetName.DIGITS: Shape(features=64, classes=10),
-    DatasetName.BREAST_CANCER: Shape(features=30, classes=2),
-    DatasetName.WINE: Shape(features=13, classes=3),
-}
-
-
-def plan_of(submission: JobSubmission) -> Plan:
-    """What the submission would become."""
-    size = find_largest(submission)
+def plan_of(submission: JobSubmission, shape: Shape) -> Plan:
+    """What the submission would become, on data of this shape."""
+    size = largest_size(submission, shape)
     return Plan(
         spec=submission.spec(),
         labels=submission.labels,
         priority=submission.priority,
         total_trials=sum(submission.methods.chosen().values()),
-        largest_parameters=size.parameters if size else None,
-        largest_macs=size.macs if size else None,
-        unknown_because=""
-        if size
-        else f"The shape of the data set {submission.dataset.value!r} is not known.",
+        largest_parameters=size.parameters,
+        largest_macs=size.macs,
+        unknown_because="",
     )
 
 
-def find_largest(submission: JobSubmission) -> Size | None:
-    """The size of the largest network that a trial could train; None where it is not known."""
-    shape = SHAPES.get(submission.dataset)
-    if shape is None:
-        return None
+def largest_size(submission: JobSubmission, shape: Shape) -> Size:
+    """The size of the largest network that a trial could train."""
     return max(mlp_size(shape, widths) for widths in _widest(submission))
 
 

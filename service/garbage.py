@@ -71,6 +71,16 @@ def delete_file(
         return True
 
 
+def delete_stray(store: Store, artifacts: Artifacts, sha256: str) -> bool:
+    """Delete a stored file if nobody knows it; False where it stays. Raises UnavailableError."""
+    with store.writing() as tx:
+        if not retention.hold_unknown(tx, sha256):
+            return False
+        artifacts.delete(sha256)
+        retention.let_go(tx, sha256)
+        return True
+
+
 class _Collector:
     def __init__(
         self, store: Store, artifacts: Artifacts, settings: Settings, *, is_dry_run: bool
@@ -112,12 +122,7 @@ class _Collector:
                 return False
         if self._is_dry_run:
             return True
-        with self._store.writing() as tx:
-            if not retention.hold_unknown(tx, sha256):
-                return False
-            self._artifacts.delete(sha256)
-            retention.let_go(tx, sha256)
-            return True
+        return delete_stray(self._store, self._artifacts, sha256)
 
     def collect_events(self) -> int:
         if self._is_dry_run:

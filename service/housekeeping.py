@@ -1,16 +1,17 @@
 """What the service does by itself: ends overdue leases, forgets old keys, hears of events."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from service.services import Services
-from service.store import events, leases, submissions
+from service.store import News, events, leases, submissions
 
 POLL_SECONDS = 1.0
-"""How late an event of another service process is heard at most."""
+"""How late news of another service process are heard at most, where the database tells nothing."""
 
 _logger = logging.getLogger(__name__)
 
@@ -22,11 +23,18 @@ async def housekeeping(services: Services) -> AsyncIterator[None]:
     seconds = services.settings.expire_every_seconds
     tasks = [
         asyncio.create_task(_repeat(_Expiry(services), seconds, ended)),
-        asyncio.create_task(_repeat(_Listener(services), POLL_SECONDS, ended)),
+        asyncio.create_task(_repeat(_Poll(services), POLL_SECONDS, ended)),
+        asyncio.create_task(services.feed.run()),
     ]
+    listening = asyncio.create_task(services.store.listen()) if services.store.can_listen else None
     try:
         yield
     finally:
+        services.bell.close()
+        if listening is not None:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
         # Not cancelled: a round that has begun in its thread must not outlive the database.
         ended.set()
         await asyncio.gather(*tasks)
@@ -70,8 +78,8 @@ class _Expiry:
             submissions.forget_old_keys(tx)
 
 
-class _Listener:
-    """Rings the bell for events that another process wrote."""
+class _Poll:
+    """Rings the bell for events that another process wrote, wherever that was not heard."""
 
     def __init__(self, services: Services) -> None:
         self._store = services.store
@@ -83,4 +91,4 @@ class _Listener:
             latest = events.latest_event_id(tx)
         if latest != self._latest:
             self._latest = latest
-            self._bell.ring()
+            self._bell.ring(News.QUEUE)

@@ -23,9 +23,12 @@ from service.errors import (
     NotFoundError,
     RangeNotSatisfiableError,
     ServiceError,
+    TooLargeError,
     TooManyFailuresError,
+    TooManyJobsError,
     UnauthorizedError,
     UnavailableError,
+    UnsupportedMediaError,
 )
 from service.fields import field_errors, shortened
 from shrinknets import logs
@@ -34,6 +37,7 @@ from shrinknets.wire import FieldError, Problem
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-Id"
 RETRY_SECONDS = 1
+STREAMS_RETRY_SECONDS = 5
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +46,9 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED, "unauthorized"),
     (ForbiddenError, HTTPStatus.FORBIDDEN, "forbidden"),
     (TooManyFailuresError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-failures"),
+    (TooManyJobsError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-jobs"),
+    (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
+    (UnsupportedMediaError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
     (NotFoundError, HTTPStatus.NOT_FOUND, "not-found"),
     (LeaseLostError, HTTPStatus.CONFLICT, "lease-lost"),
     (ConflictError, HTTPStatus.CONFLICT, "conflict"),
@@ -58,7 +65,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(ServiceError)(_service_error)
     app.exception_handler(RequestValidationError)(_invalid_request)
     app.exception_handler(HTTPException)(_http_error)
-    app.exception_handler(ClientDisconnect)(_broken_off)
+    app.exception_handler(ClientDisconnect)(_client_gone)
     app.exception_handler(Exception)(_bug)
     describe = app.openapi
     app.openapi = lambda: _with_media_type(describe())  # type: ignore[method-assign]
@@ -86,12 +93,24 @@ def problem(
     )
 
 
-def too_large() -> JSONResponse:
-    """The answer to a body beyond the limit."""
+def too_large(limit: int) -> JSONResponse:
+    """The answer to a body beyond the limit, in bytes."""
+    return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", beyond(limit))
+
+
+def beyond(limit: int) -> str:
+    """What is said of a body beyond the limit, in bytes."""
+    return f"The body is larger than the {limit:,} bytes that are taken here: send less at once."
+
+
+def too_many_streams() -> JSONResponse:
+    """The answer to who wants to follow events when all places are taken."""
     return problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "too-large",
-        "The body is larger than this service takes: send less at once.",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "too-many-streams",
+        "As many streams of events are open as this service allows: close those that nobody reads "
+        "and try again in a moment. Its operator can allow more with SHRINKNETS_MAX_STREAMS.",
+        headers={"Retry-After": str(STREAMS_RETRY_SECONDS)},
     )
 
 
@@ -152,10 +171,19 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> J
     errors = error.errors()
     for one in errors:
         place, name = (*one["loc"], "", "")[:2]
-        if place == "path" and str(name).endswith("_id"):
-            what = str(name).removesuffix("_id")
+        if place == "path" and (what := _what(str(name))):
             return problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
     return _invalid(field_errors(errors, body=_body_model(request)))
+
+
+def _what(name: str) -> str:
+    """What a part of a path names; empty where a wrong one is no reason to look elsewhere."""
+    return "data set" if name == "dataset" else name.removesuffix("_id") * name.endswith("_id")
+
+
+async def _client_gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+    # Nobody reads it.
+    return problem(HTTPStatus.BAD_REQUEST, "client-gone", "The body ended before its end.")
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -171,7 +199,7 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
             headers["Allow"] = allowed = ", ".join(sorted(_methods_at(request)))
             detail = f"Got {shortened(request.method)}, allowed is {allowed}."
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return too_large()
+            return problem(status, "too-large", str(error.detail))
         case _:
             detail = str(error.detail)
     kind = status.phrase.lower().replace(" ", "-")
@@ -184,11 +212,6 @@ def _methods_at(request: Request) -> set[str]:
     # The first that fits is what the address means: "compare" is no job's id.
     fitting = next((known for known, _ in routes if compile_path(known)[0].fullmatch(path)), None)
     return {method for known, route in routes if known == fitting for method in route.methods or ()}
-
-
-async def _broken_off(_: Request, __: Exception) -> JSONResponse:
-    # Nobody reads it; without an answer it would be logged as a bug.
-    return problem(HTTPStatus.BAD_REQUEST, "broken-off", "The body broke off: send it again.")
 
 
 async def _bug(_: Request, __: Exception) -> JSONResponse:

@@ -19,6 +19,9 @@ from shrinknets.logs import configure_logging
 EXTRA_SECONDS = 2.0
 """For all that follows the last request; a thread that hangs beyond that is left behind."""
 
+GONE_SECONDS = 90
+"""A client that takes in nothing for longer is gone: its connection is given up."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -109,6 +112,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         # A port whose last connections still fade away is free, a port that is listened at not.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Taken over by each connection. Otherwise what is written for a client that neither
+            # reads nor leaves would be kept for ever.
+            milliseconds = 1000 * GONE_SECONDS
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listener.bind(address)
         listener.listen()
     except OSError as error:

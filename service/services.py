@@ -1,10 +1,12 @@
 """What a running service consists of, handed to every request."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.feed import Feed
 from service.metrics import Metrics
 from service.readiness import Readiness
 from service.settings import Settings
@@ -19,9 +21,12 @@ class Services:
     store: Store
     artifacts: Artifacts
     bell: Bell
+    feed: Feed
     access: Access
     metrics: Metrics
     readiness: Readiness
+    inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Files looked into at once: that takes a thread and a core for as long as a file is large."""
 
     @property
     def is_stopping(self) -> bool:

@@ -63,10 +63,31 @@ class Settings(BaseSettings):
     """A worker that is silent for longer loses its job to another."""
     attempt_lease_seconds: PositiveFloat = 60.0
     """A trial's process that is silent for longer is given up."""
+    max_streams: Annotated[int, Field(ge=1)] = 2000
+    """Streams of events that may be open at once; open pages have one each."""
     expire_every_seconds: PositiveFloat = 1.0
     """How often leases that ran out are looked for."""
     log_bytes: Annotated[int, Field(ge=4096, le=2**30)] = 2**20
     """So much of a trial's log is kept: the first quarter, and the end."""
+    max_queued_jobs_per_key: Annotated[int, Field(ge=1)] = 1000
+    """Jobs of one key that may be queued or paused at once, further ones are refused with 429; who
+    needs no key counts as one."""
+    # What archives beyond 2 GiB need of the format (ZIP64) is not taken.
+    max_dataset_bytes: Annotated[
+        int, Field(ge=1, le=2**31 - 1, json_schema_extra={"shown_default": "1 GiB"})
+    ] = 2**30
+    """The largest file of a data set, at most 2 GiB (docs/datasets.md)."""
+    max_dataset_unpacked_bytes: Annotated[
+        int, Field(ge=1, json_schema_extra={"shown_default": "4 GiB"})
+    ] = 4 * 2**30
+    """The largest data set when its file is unpacked."""
+    max_dataset_bytes_per_key: Annotated[
+        int, Field(ge=1, json_schema_extra={"shown_default": "10 GiB"})
+    ] = 10 * 2**30
+    """All files of data sets that one key has handed in."""
+    slow_body_seconds: PositiveFloat = 30.0
+    """So long a request's body may take, and a second longer for each 10 KiB of it; slower ones are
+    refused with 408."""
     shutdown_seconds: PositiveFloat = 5.0
     """After SIGTERM: how long requests may go on before they are cut off."""
     ready_seconds: PositiveFloat = 2.0

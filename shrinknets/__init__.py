@@ -1,6 +1,7 @@
 """The ShrinkNets client: submit sizing jobs, watch them, take the networks home."""
 
 from shrinknets._client import Client
+from shrinknets._dataset import Dataset, NoNumpyError
 from shrinknets._errors import (
     ConflictError,
     InvalidInputError,
@@ -23,6 +24,7 @@ from shrinknets._network import Network
 __all__ = [
     "Client",
     "ConflictError",
+    "Dataset",
     "InvalidInputError",
     "InvalidKeyError",
     "InvalidUrlError",
@@ -30,6 +32,7 @@ __all__ = [
     "JobNotSucceededError",
     "Network",
     "NoNetworkError",
+    "NoNumpyError",
     "NoTrialError",
     "NotAllowedError",
     "NotAuthenticatedError",

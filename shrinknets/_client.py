@@ -5,10 +5,12 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
-from shrinknets import wire
+from shrinknets import _dataset, wire
+from shrinknets._dataset import Dataset
 from shrinknets._job import Job
 from shrinknets._network import Network
 from shrinknets._transport import Transport
@@ -69,7 +71,7 @@ class Client:
 
         Args:
             spec: the whole job; of the other arguments only the last three are then looked at.
-            dataset: one of `digits`, `breast_cancer`, `wine`.
+            dataset: `digits`, `breast_cancer`, `wine`, or one that was uploaded.
             methods: of `shrinknets`, `path`, `fixed`, `fixed_l2`: names, or a mapping of names to
                 options, such as `{"shrinknets": {"lam": {"low": 1e-4, "high": 1e-2}}}`.
             widths: the most units that each hidden layer may have, input side first.
@@ -166,6 +168,51 @@ class Client:
     def job(self, job_id: str) -> Job:
         """Return the job of this id; raises NotFoundError."""
         return Job(self._transport, self._transport.get(f"/jobs/{job_id}", wire.Job))
+
+    def upload_dataset(
+        self,
+        data: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        name: str,
+        progress: bool = True,
+    ) -> Dataset:
+        """Hand in rows for jobs to train on, showing a progress bar on standard error.
+
+        The same content under the same name again changes nothing.
+
+        Args:
+            data: the path of a `.npz` file, or a mapping of names to arrays: `x`, float or uint8 of
+                shape (n, inputs) or (n, channels, height, width), and `y`, the classes from 0; and
+                `x_test` and `y_test` where the test rows are not to be taken from the others.
+            name: under which jobs name it: letters, digits, `.`, `_` and `-`.
+            progress: without, nothing is shown.
+
+        Raises:
+            ConflictError: the name stands for other content.
+            InvalidInputError: says what is wrong with which array.
+            ServiceError: it is too large (413), or no `.npz` file (415).
+        """
+        return _dataset.upload(self._transport, data, name=name, progress=progress)
+
+    def datasets(
+        self, *, source: str | None = None, text: str = "", sort: str | None = None
+    ) -> Iterator[Dataset]:
+        """Yield the data sets that meet all filters, fetched as they are read.
+
+        Args:
+            source: `built_in` for those that every worker has, or `uploaded`.
+            text: part of the name.
+            sort: `created`, `name` or `rows`, with a `-` to turn it round; by default `-created`.
+        """
+        filters = {"source": source, "text": text, "sort": sort}
+        query = {name: value for name, value in filters.items() if value}
+        for info in self._transport.pages("/datasets", wire.Dataset, query=query):
+            yield Dataset(self._transport, info)
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the data set of this name; raises NotFoundError."""
+        path = f"/datasets/{quote(name, safe='')}"
+        return Dataset(self._transport, self._transport.get(path, wire.DatasetDetails))
 
     def network(self, network_id: str) -> Network:
         """Return the network of this id; raises NotFoundError."""

@@ -83,7 +83,8 @@ class Network:
             raise FileNotFoundError(f"cannot save {target}: there is no folder {target.parent}")
         partial = target.with_name(f".{target.name}.partial")
         try:
-            self._transport.download(f"/networks/{self.id}/{FORMATS[format]}", partial)
+            with partial.open("wb") as file:
+                self._transport.download(f"/networks/{self.id}/{FORMATS[format]}", file)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

@@ -3,8 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -120,6 +119,49 @@ class Transport:
             time.sleep(RETRY_SECONDS)
         raise AssertionError("the last try returns or raises")
 
+    def upload(
+        self,
+        path: str,
+        kind: type[Model],
+        *,
+        query: Mapping[str, Any],
+        chunks: Iterator[bytes],
+        size_bytes: int,
+        seconds: float,
+    ) -> Model:
+        """Send a file in parts; raises ServiceUnreachableError or ServiceError.
+
+        Args:
+            path: below `/api/v1`.
+            kind: of the answer.
+            query: what the address says beside the path.
+            chunks: the parts, of `size_bytes` in all.
+            size_bytes: so that the service can refuse before the first part is sent.
+            seconds: how long the answer may take.
+        """
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size_bytes),
+        }
+        usual = self._http.timeout
+        timeout = httpx.Timeout(
+            connect=usual.connect, read=seconds, write=usual.write, pool=usual.pool
+        )
+        options = {"params": query, "headers": headers, "timeout": timeout}
+        return _parsed(self._request("POST", path, content=chunks, **options), kind)
+
+    def download(self, path: str, target: IO[bytes]) -> None:
+        """Write a file as it comes; raises ServiceUnreachableError or ServiceError."""
+        try:
+            with self._http.stream("GET", path) as response:
+                if response.is_error:
+                    response.read()
+                self._raise_error(response)
+                for part in response.iter_bytes():
+                    target.write(part)
+        except httpx.TransportError as error:
+            raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
+
     def patch(self, path: str, kind: type[Model], *, body: object) -> Model:
         """Change one thing; raises ServiceUnreachableError or ServiceError."""
         headers = {"Content-Type": "application/json"}
@@ -133,19 +175,6 @@ class Transport:
         """Fetch a file."""
         return self._request("GET", path).content
 
-    def download(self, path: str, target: Path) -> None:
-        """Fetch a file as it comes in; raises ServiceUnreachableError, ServiceError, OSError."""
-        try:
-            with self._http.stream("GET", path) as response:
-                if response.is_error:
-                    response.read()
-                    self._raise_for(response)
-                with target.open("wb") as file:
-                    for chunk in response.iter_bytes():
-                        file.write(chunk)
-        except httpx.TransportError as error:
-            raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
-
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -157,15 +186,15 @@ class Transport:
             raise InvalidUrlError(f"{self.url}/api/v1{path}") from error
         except httpx.TransportError as error:
             raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
-        if response.is_error:
-            self._raise_for(response)
+        self._raise_error(response)
         return response
 
-    def _raise_for(self, response: httpx.Response) -> NoReturn:
-        problem = _problem(response)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
-        raise _ERRORS.get(response.status_code, ServiceError)(problem)
+    def _raise_error(self, response: httpx.Response) -> None:
+        if response.is_error:
+            problem = _problem(response)
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
+            raise _ERRORS.get(response.status_code, ServiceError)(problem)
 
 
 def _checked(api_key: str) -> str:

@@ -2,6 +2,7 @@
 
 from shrinknets_core.cutting import Collected
 from shrinknets_core.data import Rows, Split, dataset_names, load_dataset, split_rows
+from shrinknets_core.dataset_files import load_dataset_file
 from shrinknets_core.errors import (
     DivergedError,
     ExportError,
@@ -52,6 +53,7 @@ __all__ = [
     "export_network",
     "follow_path",
     "load_dataset",
+    "load_dataset_file",
     "load_network",
     "probe_of",
     "serialise",

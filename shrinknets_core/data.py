@@ -106,35 +106,32 @@ def load_dataset(name: str, *, seed: int) -> Split:
     return split_rows(name, x, y, seed=seed)
 
 
-def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
+def split_rows(
+    name: str, x: Tensor, y: Tensor, *, seed: int, test: tuple[Tensor, Tensor] | None = None
+) -> Split:
     """Split raw rows x and y (n,) int64, classes from 0, and standardise them.
 
     x is (n, inputs), or (n, channels, height, width) for images. Mean and deviation come from the
     training rows alone, one for each column or channel; what never changes there keeps the
-    deviation 1. The rows become float32.
+    deviation 1. The rows become float32. The test rows are `test`, x and y of the same kinds, where
+    it is given, and are otherwise taken from the rows.
 
     Raises:
         OptionError: shapes or classes are not as said, or a class has too few rows to be split.
     """
     _check_rows(x, y)
     x = x.float()
-    try:
-        rest, test = train_test_split(
-            range(len(y)), test_size=TEST_SHARE, stratify=y, random_state=seed
-        )
-        train, validation = train_test_split(
-            rest, test_size=VALIDATION_SHARE, stratify=y[rest], random_state=seed
-        )
-    except ValueError as error:
-        expected = "classes with enough rows for each of training, validation and test"
-        raise OptionError("y", expected=expected, got=str(error)) from error
+    if test is not None:
+        _check_test(test, x, y)
+    train, validation, of_test = _draw(y, seed=seed, has_test=test is not None)
     across = 0 if x.dim() == 2 else (0, 2, 3)
     mean, std = x[train].mean(across), x[train].std(across)
     if x.dim() == 4:
         mean, std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
     std = torch.where(std > 0, std, 1.0)
-    x = (x - mean) / std
-    parts = [Rows(x=x[rows], y=y[rows]) for rows in (train, validation, test)]
+    held_out = (x[of_test], y[of_test]) if test is None else (test[0].float(), test[1])
+    pairs = [(x[train], y[train]), (x[validation], y[validation]), held_out]
+    parts = [Rows(x=(rows - mean) / std, y=classes) for rows, classes in pairs]
     return Split(
         name=name,
         train=parts[0],
@@ -144,6 +141,32 @@ def split_rows(name: str, x: Tensor, y: Tensor, *, seed: int) -> Split:
         std=std,
         num_classes=int(y.max()) + 1,
     )
+
+
+def _draw(y: Tensor, *, seed: int, has_test: bool) -> tuple[list[int], list[int], list[int]]:
+    """The places of the rows for training, for validation, and for the test if it has none."""
+    rest: list[int] = list(range(len(y)))
+    test: list[int] = []
+    try:
+        if not has_test:
+            rest, test = train_test_split(rest, test_size=TEST_SHARE, stratify=y, random_state=seed)
+        train, validation = train_test_split(
+            rest, test_size=VALIDATION_SHARE, stratify=y[rest], random_state=seed
+        )
+    except ValueError as error:
+        expected = "classes with enough rows for each of training, validation and test"
+        raise OptionError("y", expected=expected, got=str(error)) from error
+    return train, validation, test
+
+
+def _check_test(test: tuple[Tensor, Tensor], x: Tensor, y: Tensor) -> None:
+    _check_rows(*test)
+    if test[0].shape[1:] != x.shape[1:]:
+        expected = f"rows of shape {tuple(x.shape[1:])}, as those of x"
+        raise OptionError("test", expected=expected, got=str(tuple(test[0].shape[1:])))
+    if int(test[1].max()) > int(y.max()):
+        expected = f"classes from 0 to {int(y.max())}, as those of y"
+        raise OptionError("test", expected=expected, got=str(int(test[1].max())))
 
 
 def _check_rows(x: Tensor, y: Tensor) -> None:

@@ -68,7 +68,7 @@ def on_raw_rows(model: nn.Module, *, mean: Tensor, std: Tensor) -> nn.Sequential
     """
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     plain = (nn.Flatten, nn.Linear, nn.ReLU)
-    if mean.dim() == 1 and all(isinstance(layer, plain) for layer in model.children()):
+    if all(isinstance(layer, plain) for layer in model.children()):
         return _folded_into_first(linears, mean=mean, std=std)
     parts = OrderedDict(standardise=Standardise(mean, std), network=model)
     return nn.Sequential(parts).cpu().eval()
@@ -78,7 +78,10 @@ def on_raw_rows(model: nn.Module, *, mean: Tensor, std: Tensor) -> nn.Sequential
 def _folded_into_first(sources: Sequence[nn.Linear], *, mean: Tensor, std: Tensor) -> nn.Sequential:
     """`W ((x − m) / s) + b = (W / s) x + (b − (W / s) m)`, computed in float64."""
     widths = [layer.out_features for layer in sources]
-    layers = plain_layers(sources[0].in_features, widths[:-1], widths[-1])
+    inputs = sources[0].in_features
+    layers = plain_layers(inputs, widths[:-1], widths[-1], flatten=mean.dim() > 1)
+    # Of an image all numbers of a channel have its mean and deviation, and stand together.
+    mean, std = (one.flatten().repeat_interleave(inputs // one.numel()) for one in (mean, std))
     linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
     for new, old in zip(linears, sources, strict=True):
         new.load_state_dict(old.state_dict())
@@ -88,10 +91,18 @@ def _folded_into_first(sources: Sequence[nn.Linear], *, mean: Tensor, std: Tenso
     return layers.eval()
 
 
-def plain_layers(inputs: int, widths: Sequence[int], outputs: int) -> nn.Sequential:
-    """Return linear layers with a ReLU between any two, as `torch.nn` has them."""
+def plain_layers(
+    inputs: int, widths: Sequence[int], outputs: int, *, flatten: bool = False
+) -> nn.Sequential:
+    """Return linear layers with a ReLU between any two, as `torch.nn` has them.
+
+    With `flatten` they take images, too; the linear layers' names stay the same.
+    """
     sizes = [inputs, *widths, outputs]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after, dtype=torch.float32), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    plain = nn.Sequential(*layers[:-1])
+    if not flatten:
+        return plain
+    return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *plain.named_children()]))

@@ -50,6 +50,7 @@ def serialise(network: TrainedNetwork) -> bytes:
         "inputs": layers[0].in_features,
         "full_widths": network.full_widths,
         "widths": network.widths,
+        "flatten": any(isinstance(layer, nn.Flatten) for layer in network.module),
         "kept": network.kept,
         "outputs": layers[-1].out_features,
         "parameters": network.parameters,
@@ -71,7 +72,7 @@ def load_network(path: str | Path, *, device: torch.device | str = "cpu") -> nn.
     """Load a saved network as plain torch layers, in evaluation mode; needs no service.
 
     The module takes raw rows (batch, inputs) float32, as they were before any scaling, and gives
-    logits (batch, classes).
+    logits (batch, classes). One that was trained on images takes (batch, channels, height, width).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -84,7 +85,9 @@ def load_network(path: str | Path, *, device: torch.device | str = "cpu") -> nn.
     if _digest(tensors) != description.get("sha256"):
         raise NetworkFileError(f"{path}: the tensors are not those that were saved: damaged")
     probe, expected = tensors.pop("probe.input"), tensors.pop("probe.output")
-    module = plain_layers(sizes[0], sizes[1:-1], sizes[-1])
+    module = plain_layers(
+        sizes[0], sizes[1:-1], sizes[-1], flatten=description.get("flatten") is True
+    )
     module.load_state_dict(tensors)
     module.eval()
     with torch.no_grad():

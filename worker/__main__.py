@@ -22,13 +22,21 @@ def worker(
     ] = None,
     *,
     once: Annotated[bool, typer.Option("--once", help="Stop after one job.")] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Keep fetched data sets here. [default: ~/.cache/shrinknets]",
+        ),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option(file_okay=False, help="Keep the logs of trials here.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
 ) -> None:
     """Claim jobs and run their trials until SIGTERM or Ctrl-C."""
-    options = {"url": url, "name": name, "slots": slots, "folder": folder, "once": once or None}
+    options = {"url": url, "name": name, "slots": slots, "folder": folder}
+    options |= {"cache": cache, "once": once or None}
     given = {option: value for option, value in options.items() if value is not None}
     try:
         settings = read_worker_settings(config=config, **given)

@@ -3,6 +3,7 @@
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from shrinknets.wire import Attempt, AttemptEnd, Trial, TrialState
 from worker.engines import AttemptExit, Engine
@@ -37,9 +38,17 @@ class Attempts:
     """The unfinished trials of one job; a lost attempt gets another."""
 
     def __init__(
-        self, lease: JobLease, *, engine: Engine, slots: int, api_key: str | None = None
+        self,
+        lease: JobLease,
+        *,
+        engine: Engine,
+        slots: int,
+        cache: Path,
+        api_key: str | None = None,
     ) -> None:
+        """Trials keep in `cache` what they fetch."""
         self._lease = lease
+        self._cache = cache
         self._engine = engine
         self._slots = slots
         self._waiting: deque[_Waiting] = deque()
@@ -89,7 +98,10 @@ class Attempts:
             return self._ended_or_postponed(trial)
         self._running[attempt.id] = _Running(trial, attempt)
         environment = TrialEnvironment(
-            url=self._lease.client.url, attempt_id=attempt.id, token=attempt.token
+            url=self._lease.client.url,
+            attempt_id=attempt.id,
+            token=attempt.token,
+            cache=self._cache,
         )
         self._logs.follow(attempt, self._engine.output_of(attempt.id))
         self._engine.start(attempt.id, environment.variables())

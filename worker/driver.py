@@ -34,7 +34,11 @@ class Driver:
         self._settings = settings
         self._stopping = stopping
         self._attempts = Attempts(
-            lease, engine=engine, slots=settings.slots, api_key=settings.key()
+            lease,
+            engine=engine,
+            slots=settings.slots,
+            cache=settings.cache,
+            api_key=settings.key(),
         )
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None

@@ -41,6 +41,15 @@ class NotAllowedError(RefusedError):
     """The service wants a key, another one, or one of another role (401 or 403)."""
 
 
+class DamagedFileError(ServiceError):
+    """A file came with other content than its digest says; asking again may help."""
+
+    def __init__(self, *, sha256: str, got: str) -> None:
+        super().__init__(f"the file {sha256} came with the digest {got}")
+        self.sha256 = sha256
+        self.got = got
+
+
 class UnexpectedAnswerError(ServiceError):
     """The service answered something else than the API says; versions may differ."""
 

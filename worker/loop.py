@@ -23,34 +23,70 @@ from worker.settings import WorkerSettings
 _log = logging.getLogger(__name__)
 
 
+class _StoppedWaitingError(BaseException):
+    """The order to stop came while the worker waited for a job; no library is to catch it."""
+
+
+class _Stop:
+    """The order to stop, which also ends a wait for the service's answer."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._is_waiting = False
+
+    def order(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        _log.info("%s: stopping", signal.Signals(number).name)
+        self.event.set()
+        if self._is_waiting:
+            self._is_waiting = False
+            raise _StoppedWaitingError
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let the order break the block off."""
+        self._is_waiting = not self.event.is_set()
+        try:
+            yield
+        finally:
+            self._is_waiting = False
+
+
 def run_worker(settings: WorkerSettings) -> None:
     """Work until SIGTERM or SIGINT, or for one job; must run in the main thread.
 
     Raises NotAllowedError where the service wants a key, or another one.
     """
-    stopping = threading.Event()
-    patience = Patience(stopping=stopping)
+    stop = _Stop()
+    patience = Patience(stopping=stop.event)
     threads = max(1, num_cores() // settings.slots)
     with (
-        _stop_signals(stopping),
+        _stop_signals(stop),
         _work_folder(settings) as folder,
         ServiceClient(settings.url, patience=patience, api_key=settings.key()) as client,
         contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
     ):
         _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
-        _claim_and_drive(settings, client, engine, stopping)
+        with contextlib.suppress(_StoppedWaitingError):
+            _claim_and_drive(settings, client, engine, stop)
         _log.info("stopped")
 
 
 def _claim_and_drive(
-    settings: WorkerSettings, client: ServiceClient, engine: Engine, stopping: threading.Event
+    settings: WorkerSettings, client: ServiceClient, engine: Engine, stop: _Stop
 ) -> None:
     request = ClaimRequest(
-        worker=settings.name, host=socket.gethostname()[:200], device=describe_device()
+        worker=settings.name,
+        wait_seconds=settings.wait_seconds,
+        host=socket.gethostname()[:200],
+        device=describe_device(),
     )
-    while not stopping.is_set():
+    while not stop.event.is_set():
+        asked_at = time.monotonic()
         try:
-            claim = client.claim(request)
+            # What is broken off is not lost: the service gives no job to who has left.
+            with stop.waiting():
+                claim = client.claim(request)
         except ServiceUnreachableError:
             continue
         except NotAllowedError:
@@ -60,10 +96,11 @@ def _claim_and_drive(
             _log.error("%s", error)
             claim = None
         if claim is None:
-            stopping.wait(settings.poll_seconds)
+            waited = time.monotonic() - asked_at
+            stop.event.wait(max(0.0, settings.poll_seconds - waited))
             continue
         with logs.about(job_id=claim.job.id):
-            _work_on(claim, settings, client, engine, stopping)
+            _work_on(claim, settings, client, engine, stop.event)
         if settings.once:
             return
 
@@ -103,12 +140,9 @@ def _work_folder(settings: WorkerSettings) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _stop_signals(stopping: threading.Event) -> Iterator[None]:
-    def stop(number: int, _frame: FrameType | None) -> None:
-        _log.info("%s: stopping", signal.Signals(number).name)
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+def _stop_signals(stop: _Stop) -> Iterator[None]:
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, stop.order) for number in signals}
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import httpx
 import tenacity
@@ -45,6 +45,8 @@ _AWAY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, htt
 _NOT_ALLOWED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _PUBLIC = "/api/v1"
 _WORKER = "/api/v1/worker"
+# The service verifies a whole file before its first byte.
+_FETCHING = httpx.Timeout(10.0, read=300.0)
 _log = logging.getLogger(__name__)
 
 
@@ -97,10 +99,10 @@ class ServiceClient:
     ) -> None:
         self.url = url
         self._patience = patience
+        self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=url,
             headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
-            timeout=timeout_seconds,
             # Without TLS no certificates are needed, and loading them takes 20 to 50 ms.
             verify=url.startswith("https://"),
         )
@@ -115,8 +117,10 @@ class ServiceClient:
         self._http.close()
 
     def claim(self, request: ClaimRequest) -> Claim | None:
-        """The next queued job, or None."""
-        answer = self.request("POST", f"{_WORKER}/claim", body=request, token=None)
+        """The next queued job, or None where none comes in the time that the request names."""
+        answer = self.request(
+            "POST", f"{_WORKER}/claim", body=request, wait_seconds=request.wait_seconds
+        )
         return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Claim, answer)
 
     def get_trial(self, trial_id: str) -> Trial:
@@ -144,8 +148,9 @@ class ServiceClient:
         *,
         body: BaseModel | bytes | None = None,
         token: str | None = None,
+        wait_seconds: float = 0.0,
     ) -> httpx.Response:
-        """One request, repeated while the service is away."""
+        """One request, repeated while the service is away; it may wait before it answers."""
         headers = {"Content-Type": "application/json"}
         content: bytes | None = None
         if isinstance(body, bytes):
@@ -155,19 +160,48 @@ class ServiceClient:
         if token is not None:
             headers[LEASE_HEADER] = token
         retrying = self._patience.retrying()
-        answer = retrying(self._send, method, path, content, headers)
+        timeout = self._timeout_seconds + wait_seconds
+        answer = retrying(self._send, method, path, content, headers, timeout)
         if retrying.statistics.get("attempt_number", 1) > 2:
             _log.warning("the service at %s answers again", self.url)
         return answer
 
-    def _send(
-        self, method: str, path: str, content: bytes | None, headers: dict[str, str]
-    ) -> httpx.Response:
+    def fetch(self, path: str, target: IO[bytes], *, token: str) -> None:
+        """Write a file to `target` as it comes, from its start again while the service is away."""
+        self._patience.retrying()(self._receive, path, target, {LEASE_HEADER: token})
+
+    def _receive(self, path: str, target: IO[bytes], headers: dict[str, str]) -> None:
+        target.seek(0)
+        target.truncate()
         try:
-            answer = self._http.request(method, path, content=content, headers=headers)
+            with self._http.stream("GET", path, headers=headers, timeout=_FETCHING) as answer:
+                if not answer.is_success:
+                    answer.read()
+                self._checked(answer, "GET", path)
+                for chunk in answer.iter_bytes():
+                    target.write(chunk)
         except httpx.TransportError as error:
             cause = str(error) or type(error).__name__
             raise ServiceUnreachableError(url=self.url, cause=cause) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        headers: dict[str, str],
+        timeout: float,
+    ) -> httpx.Response:
+        try:
+            answer = self._http.request(
+                method, path, content=content, headers=headers, timeout=timeout
+            )
+        except httpx.TransportError as error:
+            cause = str(error) or type(error).__name__
+            raise ServiceUnreachableError(url=self.url, cause=cause) from error
+        return self._checked(answer, method, path)
+
+    def _checked(self, answer: httpx.Response, method: str, path: str) -> httpx.Response:
         if answer.status_code in _AWAY:
             raise ServiceUnreachableError(url=self.url, cause=f"status {answer.status_code}")
         if answer.status_code == httpx.codes.CONFLICT:
@@ -225,8 +259,12 @@ class AttemptLease:
 
     def post_lines(self, batch: LogBatch) -> int:
         """Hand in the next lines of the log; returns the offset at which it goes on."""
-        path = f"/attempts/{self.attempt_id}/logs"
-        return _read(LogPlace, self._call("POST", path, batch)).next
+        return _read(LogPlace, self._call("POST", f"/attempts/{self.attempt_id}/logs", batch)).next
+
+    def fetch_dataset(self, target: IO[bytes]) -> None:
+        """Write the file of the job's data set to `target`."""
+        path = f"{_WORKER}/attempts/{self.attempt_id}/dataset"
+        self.client.fetch(path, target, token=self.token)
 
     def upload(self, sha256: str, content: bytes) -> None:
         """Hand in a file, unless the service has it."""

@@ -20,8 +20,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shrinknets.logs import LogFormat, LogLevel
 from shrinknets.settings_file import SettingsFileError, read_settings_file
-from shrinknets.wire import KEY_VARIABLE, can_be_key
+from shrinknets.wire import KEY_VARIABLE, MAX_WAIT_SECONDS, can_be_key
 from worker.errors import SettingsError
+from worker.trial.environment import CACHE_VARIABLE, default_cache
 
 PREFIX = "SHRINKNETS_WORKER_"
 URL_VARIABLE = "SHRINKNETS_URL"
@@ -57,8 +58,17 @@ class WorkerSettings(BaseSettings):
     """Stop after one job."""
     folder: Path | None = None
     """Where logs of trials go; a temporary folder that goes with the worker by default."""
+    wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 10.0
+    """How long the service may let an idle worker wait for a job before it answers; one that says
+    nothing for longer than a lease counts as silent."""
+    cache: Path = Field(
+        default_factory=default_cache,
+        validation_alias=CACHE_VARIABLE,
+        json_schema_extra={"shown_default": "`~/.cache/shrinknets`"},
+    )
+    """Where fetched data sets stay; all workers of a user on this machine share it."""
     poll_seconds: PositiveFloat = 1.0
-    """How often an idle worker asks for a job."""
+    """How often an idle worker asks at most, whatever the service answers."""
     renew_seconds: PositiveFloat = 0.5
     """How often the lease of the job is renewed, and so how soon a cancel is heard."""
     flag_seconds: NonNegativeFloat = 0.4

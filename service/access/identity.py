@@ -34,6 +34,11 @@ class Identity:
     by_cookie: bool = False
     """Whether a browser showed this by itself, whoever made it ask."""
 
+    @property
+    def keeps_as(self) -> str:
+        """Under whose name something is remembered for them; empty for those without a key."""
+        return "" if self.key_id is None else self.owner
+
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS[self.role]
 

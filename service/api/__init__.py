@@ -10,6 +10,8 @@ from service.api import (
     audit,
     claims,
     comparisons,
+    dataset_uploads,
+    datasets,
     downloads,
     events,
     health,
@@ -36,7 +38,8 @@ _REFUSED: Responses = {
     403: {"model": Problem, "description": "The role of the key does not allow this."},
     429: {
         "model": Problem,
-        "description": "Too many wrong keys came from this address.",
+        "description": "Too many wrong keys came from this address, or the key has too many "
+        "queued jobs.",
         "headers": {"Retry-After": {"schema": {"type": "integer"}}},
     },
 }
@@ -57,16 +60,8 @@ public = APIRouter(
 )
 # Comparisons come first: "compare" is no job's id.
 for part in (
-    comparisons,
-    jobs,
-    steering,
-    results,
-    trials,
-    outputs,
-    networks,
-    downloads,
-    events,
-    system,
+    *(comparisons, jobs, steering, results, trials, outputs, networks, downloads),
+    *(datasets, dataset_uploads, events, system),
 ):
     public.include_router(part.router)
 

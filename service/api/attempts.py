@@ -1,8 +1,10 @@
 """Trials' processes ask what to do, report epochs and end; their token alone lets them in."""
 
 from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
 
 from service.api.dependencies import AttemptId, ServicesOf, StoreOf, Token
+from service.api.files import WantedOf, file_answers, send_file
 from service.store import attempts, trial_logs
 from shrinknets.redaction import redact
 from shrinknets.wire import (
@@ -58,3 +60,18 @@ def end(attempt_id: AttemptId, end: AttemptEnd, token: Token, store: StoreOf) ->
     """End an attempt and its trial, all or nothing. Repeating it is harmless."""
     with store.writing() as tx:
         return attempts.end_attempt(tx, attempt_id, token, end)
+
+
+@router.get(
+    "/attempts/{attempt_id}/dataset",
+    summary="Fetch the data set",
+    response_class=StreamingResponse,
+    responses=file_answers("The file that the assignment names."),
+)
+def fetch_dataset(
+    attempt_id: AttemptId, token: Token, services: ServicesOf, wanted: WantedOf
+) -> Response:
+    """The file of the data set that the attempt trains on, where it is not one of every worker."""
+    with services.store.reading() as tx:
+        file = attempts.get_dataset_file(tx, attempt_id, token)
+    return send_file(services, file.sha256, wanted, filename=f"{file.sha256}.npz")

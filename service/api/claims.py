@@ -2,11 +2,13 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from service.access import Caller
 from service.api.dependencies import JobId, ServicesOf, StoreOf, Token, TrialId
 from service.errors import UnavailableError
-from service.store import attempts, leases, trials, workers
+from service.store import attempts, leases, trials
+from service.waiting import Waiting
 from shrinknets import logs
 from shrinknets.wire import Attempt, Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
 
@@ -17,16 +19,19 @@ router = APIRouter(tags=["worker"])
     "/claim",
     summary="Claim a job",
     response_model=Claim,
-    responses={204: {"description": "Nothing is queued."}},
+    responses={204: {"description": "Nothing was queued in time."}},
 )
-def claim(request: ClaimRequest, services: ServicesOf) -> Claim | Response:
-    """Take the oldest queued job; its lease must be renewed until the job is released."""
+async def claim(
+    asked: ClaimRequest, request: Request, services: ServicesOf, caller: Caller
+) -> Claim | Response:
+    """Take the oldest job of the highest priority, or wait for one.
+
+    Its lease must be renewed until the job is released.
+    """
     if services.is_stopping:
         raise UnavailableError("The service is shutting down; ask again when it is back.")
-    seconds = services.settings.job_lease_seconds
-    with services.store.writing() as tx:
-        claimed = leases.claim_job(tx, worker=request.worker, lease_seconds=seconds)
-        workers.introduce(tx, request)
+    waiting = Waiting(services, caller, is_gone=request.is_disconnected)
+    claimed = await waiting.claim(asked)
     if claimed is None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     logs.note(job_id=claimed.job.id)

@@ -4,10 +4,13 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
 
+from service.access import Identity
 from service.services import Services
+from service.settings import Settings
 from service.store import Slice, Store
+from service.store.quotas import Share
 from shrinknets import logs
-from shrinknets.wire import LEASE_HEADER
+from shrinknets.wire import DATASET_PATTERN, LEASE_HEADER
 
 MAX_KEY = 2**63 - 1
 
@@ -50,7 +53,17 @@ MaxMacs = Annotated[
     Query(ge=0, le=MAX_KEY, description="Of at most so many multiply-accumulates per example."),
 ]
 NetworkId = Annotated[str, Path(pattern=r"^net-[0-9a-z]{1,24}$")]
+DatasetPath = Annotated[str, Path(pattern=DATASET_PATTERN, description="A data set's name.")]
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+def share_of(caller: Identity, settings: Settings) -> Share:
+    """How much the caller may have at once."""
+    return Share(
+        key_id=caller.key_id,
+        max_queued_jobs=settings.max_queued_jobs_per_key,
+        max_dataset_bytes=settings.max_dataset_bytes_per_key,
+    )
 
 
 async def named_in_logs(request: Request) -> None:

@@ -1,6 +1,7 @@
-"""Sends stored files: whole or a part, or not at all where the client has them."""
+"""Sends files of the artifact store, whole or in part, and removes those that nothing names."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -8,18 +9,21 @@ from fastapi import Depends, Header
 from fastapi.responses import Response, StreamingResponse
 
 from service.artifacts import CHUNK_BYTES, Spool
-from service.errors import RangeNotSatisfiableError
+from service.errors import RangeNotSatisfiableError, UnavailableError
+from service.garbage import delete_file
 from service.ranges import ByteRange, find_range, is_named
 from service.services import Services
 from shrinknets.wire import Problem
 
 MEDIA_TYPE = "application/octet-stream"
-"""Of weights, ONNX and .pt2 alike: none of them has a registered type of its own."""
+"""Of all that we send: neither safetensors nor ONNX nor .pt2 has a registered type of its own."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """Which part of a file is asked for, and which version the client has."""
+class Wanted:
+    """Which part of a file is asked for, and which file its reader has already."""
 
     if_none_match: str | None
     range: str | None
@@ -33,53 +37,51 @@ class Conditions:
         }
 
 
-async def _conditions(
+async def _wanted(
     if_none_match: Annotated[str | None, Header()] = None,
     range_: Annotated[
         str | None, Header(alias="Range", description="One range, such as `bytes=0-1023`.")
     ] = None,
     if_range: Annotated[str | None, Header()] = None,
-) -> Conditions:
-    return Conditions(if_none_match=if_none_match, range=range_, if_range=if_range)
+) -> Wanted:
+    return Wanted(if_none_match=if_none_match, range=range_, if_range=if_range)
 
 
-Asked = Annotated[Conditions, Depends(_conditions)]
+WantedOf = Annotated[Wanted, Depends(_wanted)]
 
 
-def file_answers(what: str, *, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
+def file_answers(
+    description: str, *, media_type: str = MEDIA_TYPE
+) -> dict[int | str, dict[str, Any]]:
     """The answers of an endpoint that sends a file."""
     return {
-        200: {"content": {media_type: {}}, "description": what},
+        200: {"content": {media_type: {}}, "description": description},
         206: {"content": {media_type: {}}, "description": "The part that Range names."},
         304: {"description": "The file is the one that If-None-Match names."},
         416: {"model": Problem, "description": "The file ends before the range begins."},
     }
 
 
-def send_file(services: Services, asked: Conditions, sha256: str, name: str) -> Response:
-    """A stored file, verified before the first byte is sent.
-
-    Raises RangeNotSatisfiableError, ArtifactDamagedError.
-    """
+def send_file(services: Services, sha256: str, wanted: Wanted, *, filename: str) -> Response:
+    """The file, verified before the first byte is sent. Raises RangeNotSatisfiableError."""
     etag = f'"{sha256}"'
-    if is_named(etag, asked.if_none_match):
-        return Response(status_code=304, headers=asked.headers(etag))
-    return send_spool(services.artifacts.open(sha256), asked, etag, name)
+    if is_named(etag, wanted.if_none_match):
+        return Response(status_code=304, headers=wanted.headers(etag))
+    return send_spool(services.artifacts.open(sha256), wanted, etag=etag, filename=filename)
 
 
 def send_spool(
-    spool: Spool, asked: Conditions, etag: str, name: str, *, media_type: str = MEDIA_TYPE
+    spool: Spool, wanted: Wanted, *, etag: str, filename: str, media_type: str = MEDIA_TYPE
 ) -> StreamingResponse:
     """What a spool holds; closes it. Raises RangeNotSatisfiableError."""
-    headers = asked.headers(etag)
-    headers["Content-Disposition"] = f'attachment; filename="{name}"'
     try:
-        part = find_range(asked.range if asked.if_range in {None, etag} else None, spool.size)
+        part = find_range(wanted.range if wanted.if_range in {None, etag} else None, spool.size)
     except RangeNotSatisfiableError:
         spool.close()
         raise
-    whole = ByteRange(first=0, last=spool.size - 1, size=spool.size)
-    sent = part or whole
+    sent = part or ByteRange(first=0, last=spool.size - 1, size=spool.size)
+    headers = wanted.headers(etag)
+    headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     headers["Content-Length"] = str(sent.length)
     if part is not None:
         headers["Content-Range"] = part.content_range
@@ -89,6 +91,16 @@ def send_spool(
         headers=headers,
         media_type=media_type,
     )
+
+
+def delete_files(services: Services, files: Sequence[str]) -> None:
+    """Remove those of these files to which nothing refers."""
+    for sha256 in files:
+        try:
+            delete_file(services.store, services.artifacts, sha256)
+        except UnavailableError:
+            # What named it is gone; collecting garbage tries again.
+            _logger.exception("The file %s stays behind.", sha256)
 
 
 def _chunks(spool: Spool, first: int, length: int) -> Iterator[bytes]:

@@ -1,6 +1,5 @@
 """Submit, list, read, change and delete jobs."""
 
-import logging
 from http import HTTPStatus
 from typing import Annotated
 
@@ -8,13 +7,11 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from service.access import Caller, actor_of
 from service.api.answers import conflict
-from service.api.dependencies import JobId, Part, ServicesOf, StoreOf
+from service.api.dependencies import JobId, Part, ServicesOf, StoreOf, share_of
+from service.api.files import delete_files
 from service.api.noting import noted
-from service.errors import UnavailableError
-from service.estimates import plan_of
-from service.garbage import delete_file
-from service.services import Services
-from service.store import audit, job_lists, jobs, removal, submissions
+from service.estimates import Shape, plan_of
+from service.store import audit, datasets, job_lists, jobs, removal, submissions
 from service.store.job_lists import JobFilter
 from shrinknets.wire import (
     IDEMPOTENCY_HEADER,
@@ -31,7 +28,6 @@ from shrinknets.wire import (
 )
 
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}(:[^\x00]{0,200})?$"
-_logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -40,7 +36,8 @@ IdempotencyKey = Annotated[
     Header(
         alias=IDEMPOTENCY_HEADER,
         pattern=r"^[!-~]{1,255}$",
-        description="Any text of your own, such as a UUID. Remembered for a day.",
+        description="Any text of your own, such as a UUID. Remembered for a day, for each owner of "
+        "API keys apart.",
     ),
 ]
 
@@ -76,7 +73,7 @@ async def _filter(
 )
 def submit(
     submission: JobSubmission,
-    store: StoreOf,
+    services: ServicesOf,
     caller: Caller,
     response: Response,
     *,
@@ -89,10 +86,13 @@ def submit(
     defaults, it gives the same job with 200.
     """
     if dry_run:
-        plan = plan_of(submission)
+        with services.store.reading() as tx:
+            data = datasets.require_dataset(tx, submission.dataset)
+        plan = plan_of(submission, Shape.of(data.input_shape, data.num_classes))
         return Response(plan.model_dump_json(), media_type="application/json")
-    with store.writing() as tx:
-        job, is_new = submissions.submit_job(tx, submission, key=key)
+    share, owner = share_of(caller, services.settings), caller.keeps_as
+    with services.store.writing() as tx:
+        job, is_new = submissions.submit_job(tx, submission, key=key, owner=owner, share=share)
         if is_new:
             audit.note(tx, actor_of(caller), "job.submit", job.id)
     if not is_new:
@@ -136,13 +136,4 @@ def delete(job_id: JobId, services: ServicesOf, caller: Caller) -> None:
     """Delete a job with its trials, epochs, networks, events, and files that no other job has."""
     with noted(services.store, caller, "job.delete", job_id) as tx:
         files = removal.delete_job(tx, job_id)
-    _delete_files(services, files)
-
-
-def _delete_files(services: Services, files: list[str]) -> None:
-    for sha256 in files:
-        try:
-            delete_file(services.store, services.artifacts, sha256)
-        except UnavailableError:
-            # The job is gone; collecting garbage tries again.
-            _logger.exception("The file %s stays behind.", sha256)
+    delete_files(services, files)

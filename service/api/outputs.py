@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from service.api.dependencies import MAX_KEY, ServicesOf, StoreOf, TrialId
-from service.api.files import MEDIA_TYPE, Asked, file_answers, send_file
+from service.api.files import MEDIA_TYPE, WantedOf, file_answers, send_file
 from service.errors import NotFoundError
 from service.store import exports, trial_logs
 from shrinknets.wire import Artifact, Page, TrialLog
@@ -70,11 +70,11 @@ def list_artifacts(trial_id: TrialId, store: StoreOf) -> Page[Artifact]:
     response_class=StreamingResponse,
     responses=file_answers("The file."),
 )
-def download(trial_id: TrialId, name: FileName, services: ServicesOf, asked: Asked) -> Response:
+def download(trial_id: TrialId, name: FileName, services: ServicesOf, wanted: WantedOf) -> Response:
     """A file by the name that the list has for it."""
     with services.store.reading() as tx:
         found = exports.list_artifacts(tx, trial_id, content_type=MEDIA_TYPE)
     for artifact in found:
         if artifact.name == name:
-            return send_file(services, asked, artifact.sha256, name)
+            return send_file(services, artifact.sha256, wanted, filename=name)
     raise NotFoundError("file", name)

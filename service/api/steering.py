@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.access import Caller, actor_of
 from service.api.answers import conflict
-from service.api.dependencies import JobId, StoreOf
+from service.api.dependencies import JobId, ServicesOf, StoreOf, share_of
 from service.api.noting import noted
 from service.store import audit, controls, jobs
 from shrinknets.wire import CloneChanges, Job
@@ -65,10 +65,11 @@ def retry_failed(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
 
 @router.post("/clone", status_code=HTTPStatus.CREATED, summary="Clone a job")
 def clone(
-    job_id: JobId, store: StoreOf, caller: Caller, changes: CloneChanges | None = None
+    job_id: JobId, services: ServicesOf, caller: Caller, changes: CloneChanges | None = None
 ) -> Job:
     """Queue a job like this one; each field of the body replaces the original's as a whole."""
-    with store.writing() as tx:
-        job = controls.clone_job(tx, job_id, changes or CloneChanges())
+    share = share_of(caller, services.settings)
+    with services.store.writing() as tx:
+        job = controls.clone_job(tx, job_id, changes or CloneChanges(), share=share)
         audit.note(tx, actor_of(caller), "job.clone", job.id)
         return job

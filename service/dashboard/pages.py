@@ -1,4 +1,4 @@
-"""The pages: the list of jobs, and a job."""
+"""The pages: the list of jobs, a job, and the list of data sets."""
 
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -17,8 +17,20 @@ from service.dashboard.login import redirect_to_login
 from service.dashboard.results import networks_of
 from service.dashboard.templating import render
 from service.errors import NotFoundError, UnauthorizedError
-from service.store import Slice, events, exports, job_lists, jobs, trial_lists, trial_logs, trials
+from service.store import (
+    Slice,
+    datasets,
+    events,
+    exports,
+    job_lists,
+    jobs,
+    trial_lists,
+    trial_logs,
+    trials,
+)
+from service.store.datasets import DatasetFilter
 from shrinknets.frontier import frontier
+from shrinknets.wire import DatasetSort
 
 MAX_TRIALS = 1000
 """More rows than this no one reads, and browsers slow down."""
@@ -66,6 +78,17 @@ def list_jobs(request: Request, part: Part, store: StoreOf, caller: Caller) -> H
 def redirect_to_list() -> RedirectResponse:
     """Lead who shortens a job's address to the list."""
     return RedirectResponse("/")
+
+
+@router.get("/datasets")
+def list_datasets(part: Part, store: StoreOf, caller: Caller) -> HTMLResponse:
+    """What jobs can train on, newest first."""
+    with store.reading() as tx:
+        page = datasets.list_datasets(
+            tx, part, which=DatasetFilter(), sort=DatasetSort.CREATED_DESC
+        )
+    is_first_page = part.cursor is None
+    return render("datasets.html", caller=caller, page=page, is_first_page=is_first_page)
 
 
 @router.get("/jobs/{job_id}")

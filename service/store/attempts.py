@@ -1,9 +1,12 @@
 """Attempts: the life of one process that works on a trial, from its start to its end."""
 
+from typing import Any
+
 from sqlalchemy import and_, delete, insert, update
 
-from service.errors import ConflictError, InvalidInputError, LeaseLostError
+from service.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
 from service.store.clock import now
+from service.store.datasets import find_file
 from service.store.facts import EpochsTaken
 from service.store.ids import Kind, digest, new_id, new_token
 from service.store.jobs import get_row as get_job_row
@@ -18,13 +21,14 @@ from service.store.networks import add_networks
 from service.store.records import add_records
 from service.store.states import ATTEMPTS, TRIALS, move
 from service.store.tables import attempts, records, trials
-from service.store.transactions import Writing
+from service.store.transactions import Reading, Writing
 from service.store.trials import get_trial, summarise
 from shrinknets.frontier import best
 from shrinknets.wire import (
     Attempt,
     AttemptEnd,
     AttemptState,
+    DatasetFile,
     JobSpec,
     NetworkResult,
     Record,
@@ -74,7 +78,22 @@ def read_assignment(
     """Tell a process what to do, and renew its lease. Raises NotFoundError, LeaseLostError."""
     held = renew_attempt(tx, attempt_id, token, lease_seconds=lease_seconds)
     spec = JobSpec.model_validate(get_job_row(tx, held.job_id).spec)
-    return TrialAssignment(spec=spec, trial=get_trial(tx, held.trial_id))
+    trial = get_trial(tx, held.trial_id)
+    return TrialAssignment(spec=spec, trial=trial, data=find_file(tx, spec.dataset))
+
+
+def get_dataset_file(tx: Reading, attempt_id: str, token: str) -> DatasetFile:
+    """The file of the data set that an attempt trains on.
+
+    Raises NotFoundError, also where the data set has no file, and LeaseLostError.
+    """
+    row = get_attempt_row(tx, attempt_id)
+    if row.token_digest != digest(token) or row.state is not AttemptState.RUNNING:
+        raise LeaseLostError("attempt", attempt_id)
+    file = find_file(tx, get_job_row(tx, row.job_id).dataset)
+    if file is None:
+        raise NotFoundError("file of a data set for attempt", attempt_id)
+    return file
 
 
 def report(
@@ -146,7 +165,7 @@ def _end_trial(tx: Writing, trial_id: str, end: AttemptEnd) -> None:
     assert moved, "a running attempt belongs to a running trial"
 
 
-def _summary_of(network: NetworkResult) -> dict[str, object]:
+def _summary_of(network: NetworkResult) -> dict[str, Any]:
     return {
         "validation_accuracy": network.validation_accuracy,
         "widths": network.widths,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect
+from sqlalchemy import BindParameter, DateTime, Dialect, Double, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,19 +30,30 @@ class now(FunctionElement[datetime]):  # noqa: N801 (it reads as the SQL functio
     """The time at which the statement runs, plus an offset; not that of the transaction's start."""
 
     type = UtcTime()
-    inherit_cache = False  # the offset is part of the text
+    inherit_cache = True
 
-    def __init__(self, *, plus_seconds: float = 0.0) -> None:
-        super().__init__()
-        self.plus_seconds = plus_seconds
+    def __init__(self, *, plus_seconds: float | BindParameter[float] | None = None) -> None:
+        # A bound value: were it part of the text, every statement with it would be compiled anew.
+        if plus_seconds is None:
+            super().__init__()
+        elif isinstance(plus_seconds, BindParameter):
+            super().__init__(plus_seconds)
+        else:
+            super().__init__(literal(plus_seconds, Double()))
 
 
 @compiles(now, "sqlite")
-def _on_sqlite(element: now, compiler: SQLCompiler, **_: Any) -> str:  # noqa: ARG001
+def _on_sqlite(element: now, compiler: SQLCompiler, **options: Any) -> str:
     # %f has milliseconds; the zeros make it the text that SQLAlchemy itself writes.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.plus_seconds:+.3f} seconds')"
+    if not element.clauses.clauses:
+        return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+    seconds = compiler.process(element.clauses.clauses[0], **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', {seconds}))"
 
 
 @compiles(now, "postgresql")
-def _on_postgresql(element: now, compiler: SQLCompiler, **_: Any) -> str:  # noqa: ARG001
-    return f"(clock_timestamp() + interval '{element.plus_seconds:.3f} seconds')"
+def _on_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> str:
+    if not element.clauses.clauses:
+        return "clock_timestamp()"
+    seconds = compiler.process(element.clauses.clauses[0], **options)
+    return f"(clock_timestamp() + make_interval(secs => {seconds}))"

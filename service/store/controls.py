@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 from service.errors import ConflictError, InvalidInputError
 from service.store.clock import now
 from service.store.jobs import create_job, get_job, lock_row
+from service.store.quotas import Share
 from service.store.states import JOBS, TRIALS, move
 from service.store.tables import jobs, networks, trials
 from service.store.transactions import Writing
@@ -96,8 +97,13 @@ def retry_failed(tx: Writing, job_id: str) -> Job:
     return get_job(tx, job_id)
 
 
-def clone_job(tx: Writing, job_id: str, changes: CloneChanges) -> Job:
-    """Queue a job like another one, with changes. Raises NotFoundError, InvalidInputError."""
+def clone_job(
+    tx: Writing, job_id: str, changes: CloneChanges, *, share: Share | None = None
+) -> Job:
+    """Queue a job like another one, with changes.
+
+    Raises NotFoundError, and what `create_job` raises.
+    """
     original = get_job(tx, job_id)
     fields: dict[str, Any] = {
         **original.spec.model_dump(),
@@ -106,7 +112,13 @@ def clone_job(tx: Writing, job_id: str, changes: CloneChanges) -> Job:
         **changes.model_dump(exclude_none=True),
     }
     submission = _checked(fields)
-    return create_job(tx, submission.spec(), labels=submission.labels, priority=submission.priority)
+    return create_job(
+        tx,
+        submission.spec(),
+        labels=submission.labels,
+        priority=submission.priority,
+        share=share,
+    )
 
 
 def _move(tx: Writing, job_id: str, before: JobState, after: JobState, *, reason: str) -> None:

@@ -1,16 +1,19 @@
 """Makes the database engine and gives SQLite the manners of a server."""
 
+import math
 import sqlite3
+import time
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import UnavailableError
 
 BUSY_MILLISECONDS = 30_000
+REST_SECONDS = 5.0
 BEGIN = "sqlite_begin"
 """The execution option that says how a SQLite transaction begins."""
 
@@ -24,9 +27,33 @@ def make_engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed.set(drivername="sqlite"))
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = create_engine(parsed.set(drivername="postgresql+psycopg"))
     except (ArgumentError, ValueError) as error:
         raise UnavailableError("The database URL cannot be read.") from error
+    _ping_after_rest(engine)
+    return engine
+
+
+def _ping_after_rest(engine: Engine) -> None:
+    """Have a connection made anew that the database closed while nobody used it.
+
+    One that was used just now is not asked, which would cost every transaction a round trip.
+    """
+    error_class = engine.dialect.loaded_dbapi.Error
+
+    def note_use(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        entry.info["used_at"] = time.monotonic()
+
+    def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        if time.monotonic() - entry.info.get("used_at", math.inf) < REST_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except error_class as error:
+            raise DisconnectionError from error
+
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", ping)
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
+from sqlalchemy import exists as sql_exists
 
 from service.errors import ConflictError, NotFoundError
 from service.store.clock import now
+from service.store.datasets import hold_dataset
 from service.store.ids import Kind, new_id
 from service.store.labels import read_labels, set_labels
+from service.store.quotas import Share, require_queue_room
 from service.store.states import ATTEMPTS, JOBS, TRIALS, move
-from service.store.tables import attempts, job_methods, jobs, trials
+from service.store.tables import attempts, job_labels, job_methods, jobs, trials
 from service.store.transactions import Reading, Writing
 from shrinknets.wire import (
     AttemptState,
@@ -22,6 +25,12 @@ from shrinknets.wire import (
     TrialState,
 )
 
+HAS_MORE = or_(
+    sql_exists().where(trials.c.job_id == jobs.c.id),
+    sql_exists().where(job_labels.c.job_id == jobs.c.id),
+).label("has_more")
+"""Whether a job has trials or labels, as a column of its row."""
+
 _FINAL = [state for state in TrialState if state.is_final]
 
 
@@ -32,8 +41,16 @@ def create_job(
     labels: Mapping[str, str] | None = None,
     priority: int = 0,
     job_id: str | None = None,
+    share: Share | None = None,
 ) -> Job:
-    """Put a job at the end of the queue, or of those of its priority."""
+    """Put a job at the end of the queue, or of those of its priority.
+
+    Raises InvalidInputError where there is no such data set, and TooManyJobsError where its
+    submitter's share of the queue is used up.
+    """
+    if share is not None:
+        require_queue_room(tx, share)
+    hold_dataset(tx, spec.dataset)
     job_id = job_id or new_id(Kind.JOB)
     chosen = spec.methods.chosen()
     tx.connection.execute(
@@ -45,6 +62,7 @@ def create_job(
             **_named(spec.name),
             dataset=spec.dataset,
             priority=priority,
+            key_id=share.key_id if share else None,
             total_trials=sum(chosen.values()),
             created_at=now(),
         )
@@ -52,7 +70,7 @@ def create_job(
     rows = [{"job_id": job_id, "method": method} for method in chosen]
     tx.connection.execute(insert(job_methods), rows)
     set_labels(tx, job_id, labels or {})
-    tx.tell("job", job_id=job_id)
+    tx.tell_of_job(job_id, is_queued=True)
     return get_job(tx, job_id)
 
 
@@ -73,6 +91,12 @@ def change_job(tx: Writing, job_id: str, patch: JobPatch) -> Job:
         set_labels(tx, job_id, patch.labels)
     tx.tell("job", job_id=job_id)
     return get_job(tx, job_id)
+
+
+def exists(tx: Reading, job_id: str) -> bool:
+    """Whether there is such a job."""
+    query = select(jobs.c.id).where(jobs.c.id == job_id)
+    return tx.connection.execute(query).first() is not None
 
 
 def get_row(tx: Reading, job_id: str) -> Row[Any]:
@@ -155,40 +179,47 @@ def build_jobs(tx: Reading, rows: Sequence[Row[Any]]) -> list[Job]:
     """The jobs of rows, in a constant number of queries."""
     progress = _progress(tx, rows)
     labels = read_labels(tx, [row.id for row in rows])
-    return [
-        Job(
-            id=row.id,
-            state=row.state,
-            reason=row.reason,
-            name=row.name,
-            labels=labels.get(row.id, {}),
-            priority=row.priority,
-            # A job can be renamed; what it was submitted as is of no use to anybody.
-            spec=JobSpec.model_validate({**row.spec, "name": row.name}),
-            progress=progress[row.id],
-            created_at=row.created_at,
-            started_at=row.started_at,
-            ended_at=row.ended_at,
-            worker=row.worker,
-        )
-        for row in rows
-    ]
+    return [_build(row, labels.get(row.id, {}), progress[row.id]) for row in rows]
+
+
+def build_bare_job(row: Row[Any]) -> Job:
+    """The job of a row that has neither trials nor labels."""
+    return _build(row, {}, _progress_of(row, None, None))
+
+
+def _build(row: Row[Any], labels: dict[str, str], progress: Progress) -> Job:
+    return Job(
+        id=row.id,
+        state=row.state,
+        reason=row.reason,
+        name=row.name,
+        labels=labels,
+        priority=row.priority,
+        # A job can be renamed; what it was submitted as is of no use to anybody.
+        spec=JobSpec.model_validate({**row.spec, "name": row.name}),
+        progress=progress,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        worker=row.worker,
+    )
 
 
 def _progress(tx: Reading, rows: Sequence[Row[Any]]) -> dict[str, Progress]:
     ids = [row.id for row in rows]
     counts = {row.job_id: row for row in tx.connection.execute(_counts(ids))} if ids else {}
     alive = _alive_units(tx, ids) if ids else {}
-    return {
-        row.id: Progress(
-            total=row.total_trials,
-            ended=counts[row.id].ended if row.id in counts else 0,
-            running=counts[row.id].running if row.id in counts else 0,
-            best_validation_accuracy=counts[row.id].best if row.id in counts else None,
-            alive_units=alive.get(row.id),
-        )
-        for row in rows
-    }
+    return {row.id: _progress_of(row, counts.get(row.id), alive.get(row.id)) for row in rows}
+
+
+def _progress_of(row: Row[Any], counts: Row[Any] | None, alive: int | None) -> Progress:
+    return Progress(
+        total=row.total_trials,
+        ended=0 if counts is None else counts.ended,
+        running=0 if counts is None else counts.running,
+        best_validation_accuracy=None if counts is None else counts.best,
+        alive_units=alive,
+    )
 
 
 def _counts(ids: list[str]) -> Select[Any]:

@@ -1,16 +1,26 @@
 """Leases: who may write for a job or an attempt, until when, and what follows when it ends."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, Row, func, select, update
+from sqlalchemy import ColumnElement, Double, Row, bindparam, func, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.errors import LeaseLostError, NotFoundError
 from service.store.clock import now
 from service.store.facts import Claimed, LeasesLost
 from service.store.ids import digest, new_token
-from service.store.jobs import cancel_trials, get_job, get_row, lock_row
-from service.store.states import ATTEMPTS, JOBS, TRIALS, move
+from service.store.jobs import (
+    HAS_MORE,
+    build_bare_job,
+    build_jobs,
+    cancel_trials,
+    get_job,
+    get_row,
+    lock_row,
+)
+from service.store.states import ATTEMPTS, JOBS, TRIALS, move, moving, run_move
 from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Reading, Writing
 from service.store.workers import hear
@@ -32,6 +42,27 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
     None where nothing is queued.
     """
     token = new_token()
+    moved = run_move(
+        tx,
+        JOBS,
+        _claiming(),
+        after=JobState.RUNNING,
+        claimed_by=worker,
+        claimed_with=digest(token),
+        claimed_for=lease_seconds,
+    )
+    if not moved:
+        return None
+    tx.facts.append(Claimed())
+    (row,) = moved
+    # Most have neither trials nor labels yet, and others wait for this transaction to end.
+    job = build_jobs(tx, [row])[0] if row.has_more else build_bare_job(row)
+    return Claim(job=job, token=token, lease_seconds=lease_seconds)
+
+
+@cache
+def _claiming() -> ReturningUpdate[Any]:
+    # Kept, because making the statement takes longer than running it.
     first = (
         select(jobs.c.id)
         .where(jobs.c.state == JobState.QUEUED)
@@ -39,21 +70,16 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)
     )
-    moved = move(
-        tx,
+    return moving(
         JOBS,
         jobs.c.id == first.scalar_subquery(),
         before=JobState.QUEUED,
         after=JobState.RUNNING,
         reason="",
-        worker=worker,
-        token_digest=digest(token),
-        lease_expires_at=now(plus_seconds=lease_seconds),
-    )
-    if not moved:
-        return None
-    tx.facts.append(Claimed())
-    return Claim(job=get_job(tx, moved[0].id), token=token, lease_seconds=lease_seconds)
+        worker=bindparam("claimed_by"),
+        token_digest=bindparam("claimed_with"),
+        lease_expires_at=now(plus_seconds=bindparam("claimed_for", type_=Double())),
+    ).returning(*(column for column in jobs.c if column is not jobs.c.id), HAS_MORE)
 
 
 def hold_job(tx: Writing, job_id: str, token: str) -> Row[Any]:

@@ -169,6 +169,11 @@ def _read_value(value: Any, column: Column[Any]) -> Any:
     kind = column.type.python_type
     if issubclass(kind, StrEnum):
         return kind(value)
+    if kind is str:
+        # A name: anything else could be text that the database does not take.
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            raise ValueError(value)
+        return value
     number = kind(value)
     if isinstance(value, str) or not -MAX_KEY <= number <= MAX_KEY:
         raise ValueError(value)

@@ -48,6 +48,7 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
+    tx.tell("deleted", job_id=job_id)
     return files
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Row, Table, func, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.errors import ServiceError
 from service.store.clock import now
@@ -122,16 +123,39 @@ def move(
     Returns those that moved; none means that somebody else was faster, never success.
     Raises IllegalMoveError.
     """
+    statement = moving(machine, *which, before=before, after=after, **values)
+    return run_move(tx, machine, statement, after=after)
+
+
+def moving(
+    machine: Machine,
+    *which: ColumnElement[bool],
+    before: StrEnum,
+    after: StrEnum,
+    **values: Any,
+) -> ReturningUpdate[Any]:
+    """The UPDATE of a move, to be kept where it is needed often. Raises IllegalMoveError."""
     if after not in machine.moves[before]:
         raise IllegalMoveError(machine.table.name.removesuffix("s"), before, after)
     table = machine.table
-    statement = (
+    return (
         update(table)
         .where(table.c.state == before, *which)
         .values(state=after, **_times(machine, before, after), **values)
         .returning(*machine.returning)
     )
-    moved = tx.connection.execute(statement).all()
+
+
+def run_move(
+    tx: Writing,
+    machine: Machine,
+    statement: ReturningUpdate[Any],
+    *,
+    after: StrEnum,
+    **values: Any,
+) -> Sequence[Row[Any]]:
+    """Run the UPDATE of a move to `after`, and tell of it; returns the rows that moved."""
+    moved = tx.connection.execute(statement, values).all()
     for row in moved:
         _tell(tx, machine, row, after)
     return moved
@@ -149,7 +173,7 @@ def _times(machine: Machine, before: StrEnum, after: StrEnum) -> dict[str, Any]:
 def _tell(tx: Writing, machine: Machine, row: Row[Any], after: Any) -> None:
     match machine.event:
         case "job":
-            tx.tell("job", job_id=row.id)
+            tx.tell_of_job(row.id, is_queued=after is JobState.QUEUED)
         case "trial":
             tx.tell("trial", job_id=row.job_id, trial_id=row.id)
             if row.ended_at is not None and row.started_at is not None:

@@ -10,6 +10,7 @@ from service.errors import ConflictError
 from service.store.clock import now
 from service.store.ids import Kind, new_id
 from service.store.jobs import create_job, get_job
+from service.store.quotas import Share
 from service.store.tables import idempotency_keys as keys
 from service.store.transactions import Writing
 from shrinknets.wire import Job, JobSubmission
@@ -19,15 +20,22 @@ KEEP_SECONDS = 24 * 60 * 60
 
 
 def submit_job(
-    tx: Writing, submission: JobSubmission, *, key: str | None = None
+    tx: Writing,
+    submission: JobSubmission,
+    *,
+    key: str | None = None,
+    owner: str = "",
+    share: Share | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job; returns it and whether it is new.
 
-    The same key with the same submission gives the same job again, as it stands now. Raises
-    ConflictError where the key was used for another submission.
+    The same key of the same owner with the same submission gives the same job again, as it stands
+    now. Raises ConflictError where the owner used the key for another submission, and what
+    `create_job` raises.
     """
     job_id = new_id(Kind.JOB)
-    if key is not None and (taken_by := _take(tx, key, submission, job_id)) is not None:
+    taken_by = None if key is None else _take(tx, owner, key, submission, job_id)
+    if taken_by is not None:
         return get_job(tx, taken_by), False
     job = create_job(
         tx,
@@ -35,6 +43,7 @@ def submit_job(
         labels=submission.labels,
         priority=submission.priority,
         job_id=job_id,
+        share=share,
     )
     return job, True
 
@@ -44,18 +53,24 @@ def forget_old_keys(tx: Writing) -> None:
     tx.connection.execute(delete(keys).where(keys.c.created_at < now(plus_seconds=-KEEP_SECONDS)))
 
 
-def _take(tx: Writing, key: str, submission: JobSubmission, job_id: str) -> str | None:
+def _take(tx: Writing, owner: str, key: str, submission: JobSubmission, job_id: str) -> str | None:
     """Note whose the key is; returns the job that has it already."""
     digest = _digest(submission)
     insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    values = {"key": key, "body_digest": digest, "job_id": job_id, "created_at": now()}
+    values = {
+        "owner": owner,
+        "key": key,
+        "body_digest": digest,
+        "job_id": job_id,
+        "created_at": now(),
+    }
     # Whoever comes second waits here until the first has committed, and then sees its row.
     taken = tx.connection.execute(
         insert(keys).values(values).on_conflict_do_nothing().returning(keys.c.key)
     )
     if taken.one_or_none() is not None:
         return None
-    row = tx.connection.execute(select(keys).where(keys.c.key == key)).one()
+    row = tx.connection.execute(select(keys).where(keys.c.owner == owner, keys.c.key == key)).one()
     if row.body_digest != digest:
         raise ConflictError(
             f"The Idempotency-Key {key!r} was used for another submission: take a new one."

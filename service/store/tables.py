@@ -21,6 +21,7 @@ from sqlalchemy import (
 from service.store.clock import UtcTime
 from shrinknets.wire import (
     AttemptState,
+    DatasetSource,
     ExportFormat,
     JobState,
     Method,
@@ -70,6 +71,8 @@ jobs = Table(
     Column("folded_name", Text, nullable=False, server_default=""),
     Column("dataset", String(200), nullable=False, server_default=""),
     Column("priority", BigInteger, nullable=False, server_default="0"),
+    # Who submitted it. No foreign key: the key of a server's own worker is in no table.
+    Column("key_id", _Id),
     Column("total_trials", BigInteger, nullable=False),
     Column("worker", String(200)),
     Column("token_digest", _Sha256),
@@ -83,6 +86,7 @@ jobs = Table(
     Index(None, "dataset", "seq"),
     Index(None, "priority", "seq"),
     Index(None, "ended_at", "seq"),
+    Index(None, "key_id", "state"),
     sqlite_autoincrement=True,
 )
 # Claims take the highest priority and of that the oldest, whatever the length of the queue.
@@ -108,6 +112,8 @@ job_labels = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
+    # Of whom the key is; nobody's where no API key was shown.
+    Column("owner", String(200), primary_key=True),
     Column("key", String(255), primary_key=True),
     Column("body_digest", _Sha256, nullable=False),
     # Deferred: the key is taken first, and who comes second waits for it before making a job.
@@ -201,6 +207,30 @@ workers = Table(
     Index(None, "last_seen_at"),
 )
 
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("folded_name", String(63), nullable=False),
+    Column("source", _one_of(DatasetSource, "source"), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("test_rows", BigInteger),
+    Column("input_shape", JSON, nullable=False),
+    Column("num_classes", BigInteger, nullable=False),
+    Column("class_counts", JSON, nullable=False),
+    Column("dtype", String(16), nullable=False),
+    Column("sha256", _Sha256, ForeignKey("artifacts.sha256")),
+    Column("size_bytes", BigInteger),
+    Column("key_id", _Id),
+    Column("owner", String(200), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index(None, "rows", "seq"),
+    Index(None, "sha256"),
+    Index(None, "key_id"),
+    sqlite_autoincrement=True,
+)
+
 networks = Table(
     "networks",
     metadata,
@@ -261,7 +291,8 @@ events = Table(
     "events",
     metadata,
     Column("id", _Sequence, primary_key=True, autoincrement=True),
-    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    # No foreign key: the last event tells that the job was deleted.
+    Column("job_id", _Id, nullable=False),
     Column("trial_id", _Id, ForeignKey("trials.id")),
     Column("kind", String(16), nullable=False),
     Column("at", UtcTime, nullable=False),

@@ -1,22 +1,21 @@
 """Opens transactions: every change of the database, and the events that tell of it."""
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Self
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.errors import UnavailableError
-from service.store.clock import now
+from service.store.announcing import Told, announce
 from service.store.engine import BEGIN, make_engine
 from service.store.facts import Fact
-from service.store.tables import events
-
-# Any number does, as long as nothing else in the database locks it.
-EVENTS_LOCK = 7_239_004_187
+from service.store.listening import listen
+from service.store.news import News
 
 
 class Reading:
@@ -33,33 +32,31 @@ class Reading:
 class Writing(Reading):
     """A transaction that changes the database; it is kept whole or not at all."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, origin: str = "") -> None:
         super().__init__(connection)
-        self._events: dict[tuple[str, str | None, str], None] = {}
+        self._origin = origin
+        # A set that remembers the order.
+        self._told: dict[Told, None] = {}
+        self._news = News.EVENTS
         self.facts: list[Fact] = []
         """For those who count; to be told after the commit."""
 
     def tell(self, kind: str, *, job_id: str, trial_id: str | None = None) -> None:
         """Note what changed; the same thing twice in one transaction is told once."""
-        self._events[job_id, trial_id, kind] = None
+        self._told[Told(job_id=job_id, trial_id=trial_id, kind=kind)] = None
 
-    def commit(self) -> bool:
-        """Keep all changes. Returns whether there is anything to tell."""
-        if self._events:
-            self._insert_events()
+    def tell_of_job(self, job_id: str, *, is_queued: bool) -> None:
+        """Note that a job changed, and whether it waits for a worker now."""
+        self.tell("job", job_id=job_id)
+        if is_queued:
+            self._news = News.QUEUE
+
+    def commit(self) -> News | None:
+        """Keep all changes. Returns what there is to tell."""
+        if self._told:
+            announce(self.connection, list(self._told), news=self._news, origin=self._origin)
         self.connection.commit()
-        return bool(self._events)
-
-    def _insert_events(self) -> None:
-        if self.dialect == "postgresql":
-            # Ids must become visible in their order: a reader never looks back. Taken last and
-            # freed by the commit, so nothing else can wait for its holder.
-            self.connection.execute(select(func.pg_advisory_xact_lock(EVENTS_LOCK)))
-        rows = [
-            {"job_id": job_id, "trial_id": trial_id, "kind": kind}
-            for job_id, trial_id, kind in self._events
-        ]
-        self.connection.execute(insert(events).values(at=now()), rows)
+        return self._news if self._told else None
 
 
 class Store:
@@ -73,11 +70,12 @@ class Store:
         self,
         url: str,
         *,
-        on_events: Callable[[], None] = lambda: None,
+        on_news: Callable[[News], None] = lambda _: None,
         on_facts: Callable[[Sequence[Fact]], None] = lambda _: None,
     ) -> None:
         """Both are called after each commit that has something to tell."""
         self._engine = make_engine(url)
+        self._origin = secrets.token_hex(4)
         is_sqlite = self._engine.dialect.name == "sqlite"
         # In turn is faster and fairer than SQLite's way of sleeping and trying again.
         self._turn = threading.Lock() if is_sqlite else nullcontext()
@@ -87,7 +85,7 @@ class Store:
         self._for_writing = self._engine.execution_options(
             **({BEGIN: "BEGIN IMMEDIATE"} if is_sqlite else {"isolation_level": "READ COMMITTED"})
         )
-        self._on_events = on_events
+        self._on_news = on_news
         self._on_facts = on_facts
 
     @contextmanager
@@ -103,13 +101,25 @@ class Store:
         Raises UnavailableError where the database does not answer.
         """
         with _translated(), self._turn, self._for_writing.connect() as connection:
-            transaction = Writing(connection)
+            transaction = Writing(connection, origin=self._origin)
             yield transaction
-            has_news = transaction.commit()
-        if has_news:
-            self._on_events()
+            news = transaction.commit()
+        if news is not None:
+            self._on_news(news)
         if transaction.facts:
             self._on_facts(transaction.facts)
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether the database tells what other processes commit."""
+        return self._engine.dialect.name == "postgresql"
+
+    async def listen(self) -> None:
+        """Call `on_news` for what other processes commit too, until cancelled.
+
+        Only where the database can tell.
+        """
+        await listen(self._engine, self._on_news, myself=self._origin)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from shrinknets._errors import InvalidInputError, JobNotSucceededError, ShrinkNetsError
-from shrinknets.cli import _jobs, _outputs, _processes
+from shrinknets.cli import _datasets, _jobs, _outputs, _processes
 
 app = typer.Typer(
     help="ShrinkNets finds the right size of a neural network while it trains.",
@@ -30,7 +30,7 @@ for command in (
     _outputs.logs,
 ):
     app.command(name=command.__name__.removesuffix("_jobs"))(command)
-
+app.add_typer(_datasets.app)
 
 # Its options are those of the service's own command, which has the database.
 app.command(

@@ -29,7 +29,9 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
 def submit(
     *,
-    dataset: Annotated[str | None, typer.Option(help="digits, breast_cancer or wine.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="digits, breast_cancer, wine, or an uploaded one.")
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,7 +149,7 @@ def list_jobs(
             info.id,
             info.state.value,
             Text(info.name),
-            info.spec.dataset.value,
+            info.spec.dataset,
             f"{done.ended}/{done.total}",
             "–" if accuracy is None else f"{accuracy:.1%}",
             f"{info.created_at.astimezone():%m-%d %H:%M}",

@@ -90,10 +90,16 @@ def worker(
     slots: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Keep fetched data sets here. [default: ~/.cache/shrinknets]"
+        ),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
-    options = _options(url=url, name=name, slots=slots, config=config)
+    options = _options(url=url, name=name, slots=slots, cache=cache, config=config)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("worker", options, {}) as process:

@@ -2,6 +2,15 @@
 
 from shrinknets.wire._base import Text, Wire, WrongFieldError
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
+from shrinknets.wire.datasets import (
+    DATASET_PATTERN,
+    BuiltInDataset,
+    Dataset,
+    DatasetDetails,
+    DatasetFile,
+    DatasetName,
+    DatasetSource,
+)
 from shrinknets.wire.keys import (
     KEY_PREFIX,
     KEY_VARIABLE,
@@ -13,6 +22,7 @@ from shrinknets.wire.keys import (
 )
 from shrinknets.wire.leases import (
     LEASE_HEADER,
+    MAX_WAIT_SECONDS,
     Attempt,
     AttemptEnd,
     Claim,
@@ -47,9 +57,8 @@ from shrinknets.wire.results import (
     Record,
     Trial,
 )
-from shrinknets.wire.sorts import JobSort, NetworkSort, TrialSort
+from shrinknets.wire.sorts import DatasetSort, JobSort, NetworkSort, TrialSort
 from shrinknets.wire.spec import (
-    DatasetName,
     FixedL2Search,
     FixedSearch,
     IntRange,
@@ -77,11 +86,13 @@ from shrinknets.wire.submission import (
 from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
+    "DATASET_PATTERN",
     "IDEMPOTENCY_HEADER",
     "KEY_PREFIX",
     "KEY_VARIABLE",
     "LEASE_HEADER",
     "MAX_LOG_TEXT",
+    "MAX_WAIT_SECONDS",
     "Artifact",
     "ArtifactKind",
     "Attempt",
@@ -89,11 +100,17 @@ __all__ = [
     "AttemptLog",
     "AttemptState",
     "AuditEntry",
+    "BuiltInDataset",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Dataset",
+    "DatasetDetails",
+    "DatasetFile",
     "DatasetName",
+    "DatasetSort",
+    "DatasetSource",
     "Event",
     "ExportFormat",
     "FieldError",

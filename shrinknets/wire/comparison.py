@@ -1,8 +1,8 @@
 """What the service tells of several jobs side by side."""
 
 from shrinknets.wire._base import Wire
+from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.results import Network
-from shrinknets.wire.spec import DatasetName
 from shrinknets.wire.states import JobState, Method
 
 

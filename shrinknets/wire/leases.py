@@ -5,9 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Count, Storable, Wire, Words
+from shrinknets.wire.datasets import DatasetFile
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Order, TrialState
+
+MAX_WAIT_SECONDS = 60
+"""Proxies cut off what is silent for longer."""
 
 LEASE_HEADER = "Lease-Token"
 """Every write of a worker or a trial shows the token of its lease in this header."""
@@ -46,10 +50,12 @@ def _example(**fields: Any) -> ConfigDict:
 class ClaimRequest(Wire):
     """A worker asks for the next job."""
 
-    model_config = _example(worker="gpu-7")
+    model_config = _example(worker="gpu-7", wait_seconds=20)
 
     worker: Annotated[str, Field(min_length=1, max_length=200), Storable]
     """The worker's name, for people."""
+    wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
+    """How long to wait for a job where none is queued."""
     host: Annotated[str, Field(max_length=200), Storable] = ""
     """The machine that it runs on."""
     device: Annotated[str, Field(max_length=200), Storable] = ""
@@ -96,6 +102,8 @@ class TrialAssignment(Wire):
 
     spec: JobSpec
     trial: Trial
+    data: DatasetFile | None = None
+    """The file of the data set; None for one that every worker has."""
 
 
 class RecordBatch(Wire):

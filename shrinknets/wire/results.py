@@ -130,7 +130,8 @@ class Event(Wire):
     job_id: str
     trial_id: str | None
     kind: str
-    """`job`, `trial`, `records`, `networks` or `logs`: what to read again."""
+    """`job`, `trial`, `records`, `networks` or `logs`: what to read again; `deleted`:
+    it is gone."""
     at: datetime
 
 

@@ -43,6 +43,17 @@ class TrialSort(StrEnum):
     ENDED_DESC = "-ended"
 
 
+class DatasetSort(StrEnum):
+    """By what data sets are sorted."""
+
+    CREATED = "created"
+    CREATED_DESC = "-created"
+    NAME = "name"
+    NAME_DESC = "-name"
+    ROWS = "rows"
+    ROWS_DESC = "-rows"
+
+
 class NetworkSort(StrEnum):
     """By what networks are sorted."""
 

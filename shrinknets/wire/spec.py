@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from shrinknets.wire._base import Storable, Wire, WrongFieldError
+from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.outputs import Exports
 from shrinknets.wire.states import Method
 
@@ -13,14 +14,6 @@ from shrinknets.wire.states import Method
 Trials = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Width = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 PositiveFloat = Annotated[float, Field(strict=True, gt=0, le=1e6)]
-
-
-class DatasetName(StrEnum):
-    """The data sets that every worker has."""
-
-    DIGITS = "digits"
-    BREAST_CANCER = "breast_cancer"
-    WINE = "wine"
 
 
 class Sampler(StrEnum):
@@ -151,6 +144,7 @@ class JobSpec(Wire):
 
     name: Annotated[str, Field(max_length=200), Storable] = ""
     dataset: DatasetName
+    """One that every worker has, such as `digits`, or one that was uploaded before."""
     network: MLPBounds = MLPBounds()
     methods: Methods
     training: TrainingSpec = TrainingSpec()

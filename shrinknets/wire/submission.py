@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
+from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.outputs import Exports
 from shrinknets.wire.spec import (
     EXAMPLE,
-    DatasetName,
     JobSpec,
     Methods,
     MLPBounds,

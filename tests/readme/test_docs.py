@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.sdk.conftest import Served
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -24,3 +26,18 @@ def test_the_examples_of_own_network_run(capsys: pytest.CaptureFixture[str]) -> 
     left = int(re.search(r"(\d+) parameters are left", printed)[1])  # type: ignore[index]
     assert left < 60_000
     assert "3 features removed" in printed
+
+
+@pytest.mark.slow
+def test_the_example_of_data_sets_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "datasets.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("SHRINKNETS_URL", served.url)
+    try:
+        exec(compile(block, "datasets.md", "exec"), {})
+    finally:
+        served.stop()
+    printed = capsys.readouterr().out
+    assert re.match(r"<Network net-\w+ fixed \d+", printed), printed

@@ -32,7 +32,11 @@ class Served:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "SHRINKNETS_JOB_LEASE_SECONDS": "3"},
+                env={
+                    **os.environ,
+                    "SHRINKNETS_JOB_LEASE_SECONDS": "3",
+                    "SHRINKNETS_CACHE_DIR": str(folder / "cache"),
+                },
                 # A suite that a shell runs in the background ignores SIGINT, and so would this.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )

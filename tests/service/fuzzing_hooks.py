@@ -20,7 +20,8 @@ SHARE = 0.6
 
 # Rules about several fields at once, about what is stored, and cursors: no JSON schema has them.
 BEYOND_SCHEMAS = re.compile(
-    r"cursor: |must not exceed|the least of|unpaired surrogates|at least one|the digest of the body"
+    r"cursor: |dataset: got|must not exceed|the least of|unpaired surrogates|at least one"
+    r"|the digest of the body"
 )
 
 _random = random.Random(1)
@@ -34,7 +35,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         return
     for name, value in (case.path_parameters or {}).items():
         known = KNOWN.get(name)
-        if known and _random.random() < SHARE and re.fullmatch(r"[a-z]+-[0-9a-z]{1,24}", value):
+        if known and _random.random() < SHARE and re.fullmatch(r"[\w.-]{1,63}", value):
             case.path_parameters[name] = _random.choice(known)
     if LEASE_HEADER in (case.headers or {}) and _random.random() < SHARE:
         case.headers[LEASE_HEADER] = _random.choice(KNOWN["token"])

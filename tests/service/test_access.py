@@ -50,7 +50,8 @@ class Known:
         path = self.path
         for kind, name in names.items():
             path = path.replace(f"{{{kind}_id}}", name)
-        return path.replace("{sha256}", "0" * 64).replace("{version}/{name}", "1/none.js")
+        path = path.replace("{sha256}", "0" * 64).replace("{dataset}", "none")
+        return path.replace("{version}/{name}", "1/none.js")
 
 
 def routes_of(app: FastAPI) -> list[Known]:
@@ -138,6 +139,7 @@ def test_what_each_kind_of_route_asks_for(client: TestClient) -> None:
         "/api/v1/worker/attempts/{attempt_id}/records",
         "/api/v1/worker/attempts/{attempt_id}/logs",
         "/api/v1/worker/attempts/{attempt_id}/end",
+        "/api/v1/worker/attempts/{attempt_id}/dataset",
         "/api/v1/worker/artifacts/{sha256}",
     }
 
@@ -316,4 +318,4 @@ def test_a_stream_tells_nothing_to_whose_key_was_revoked(
             keys.revoke_key(tx, key_id)
         time.sleep(keyring.CACHE_SECONDS + 0.2)
         ok(httpx.post(f"{live_url}/api/v1/jobs", json=spec(), headers=bearer(other)))
-        assert [line for line in lines if line] == []
+        assert [line for line in lines if line] == ["event: end", 'data: {"reason":"key"}']

@@ -165,7 +165,7 @@ def test_a_wrong_job_is_answered_with_the_field_that_is_wrong(
 
 
 def test_every_wrong_field_is_named_at_once(client: httpx.Client) -> None:
-    body = spec(dataset="x", seed=-1, methods={"path": {"trials": 0}})
+    body = spec(dataset="no name", seed=-1, methods={"path": {"trials": 0}})
     errors = problem(client.post("/api/v1/jobs", json=body), 422)["errors"]
     assert {e["field"] for e in errors} == {"dataset", "seed", "methods.path.trials"}
 

@@ -16,6 +16,7 @@ from service.dashboard.assets import FOREVER
 from service.store import Store, events
 from shrinknets.wire import JobSpec
 from tests.service.actors import WorkerActor, ok
+from tests.service.arrays import images, npz
 
 SCRIPT = "<script>alert('x')</script>"
 
@@ -37,6 +38,23 @@ def test_without_jobs_the_list_shows_how_to_submit_one(client: TestClient) -> No
     assert 'with Client("http://testserver") as client:' in text
     assert "shrinknets submit --dataset digits" in text
     assert "<table" not in text
+
+
+def test_the_data_sets_are_listed_page_by_page(client: TestClient) -> None:
+    headers = {"Content-Type": "application/zip"}
+    for name in ("mine", "theirs"):
+        content = npz(**images())
+        ok(client.post(f"/api/v1/datasets?name={name}", content=content, headers=headers))
+    text = page(client, "/datasets")
+    assert text.index("theirs") < text.index("mine") < text.index("digits")
+    assert '<a href="/api/v1/datasets/mine/content">mine</a>' in text
+    assert "<td>1×6×6</td>" in text
+    assert "anybody" in text
+    first = page(client, "/datasets?limit=4")
+    rest = re.search(r'<a href="(/datasets\?cursor=[^"]+)"', first)
+    assert rest is not None
+    assert "digits" in page(client, rest[1])
+    assert "breast_cancer" not in page(client, rest[1])
 
 
 def test_the_python_on_the_empty_page_compiles(client: TestClient) -> None:

@@ -1,51 +1,26 @@
 """Event streams over a real connection: replay, live delivery, many readers, an end."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from service import Settings
-from service.api import events as streams
+from service import Settings, streams
 from service.store import Store, jobs
 from shrinknets.wire import JobSpec
 from tests.service.actors import WorkerActor, problem, record, spec
 from tests.service.conftest import served
+from tests.service.sse import following
 
 
 @pytest.fixture
 def live(live_url: str) -> Iterator[WorkerActor]:
     with httpx.Client(base_url=live_url, timeout=10) as client:
         yield WorkerActor(client)
-
-
-@contextmanager
-def following(
-    url: str, path: str = "/events", **options: Any
-) -> Iterator[Iterator[dict[str, Any]]]:
-    """The events of a stream as they arrive."""
-    with (
-        httpx.Client(base_url=url, timeout=10) as client,
-        client.stream("GET", f"/api/v1{path}", **options) as response,
-    ):
-        assert response.headers["content-type"].startswith("text/event-stream")
-        yield _parsed(response.iter_lines())
-
-
-def _parsed(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    event: dict[str, Any] = {}
-    for line in lines:
-        if line.startswith("data: "):
-            event = json.loads(line.removeprefix("data: "))
-        elif line.startswith("id: "):
-            assert line == f"id: {event['id']}"
-            yield event
 
 
 def kinds(events: Iterator[dict[str, Any]], count: int) -> list[str]:

@@ -64,6 +64,7 @@ def make_things(workers: list[WorkerActor]) -> dict[str, list[str]]:
         known["trial_id"] += [done["trial"]["id"], running["trial"]["id"]]
         known["attempt_id"] += [running["id"], done["id"]]
         known["network_id"] += [each["id"] for each in found]
+        known["dataset"] = ["digits", "wine", "own"]
         known["token"] += [worker.token, running["token"], done["token"]]
     return known
 

@@ -130,7 +130,7 @@ def test_a_cursor_works_only_with_the_sort_that_it_was_made_in(
 
 @pytest.mark.parametrize(
     "query",
-    ["state=done", "sort=name", "dataset=x", "method=x", "label=:x", "label=a b", "text=%00"],
+    ["state=done", "sort=name", "dataset=x y", "method=x", "label=:x", "label=a b", "text=%00"],
 )
 def test_a_wrong_filter_is_refused_with_its_name(client: httpx.Client, query: str) -> None:
     (error,) = problem(client.get(f"{JOBS}?{query}"), 422)["errors"]

@@ -13,6 +13,7 @@ from service.store import (
     Slice,
     Store,
     audit,
+    datasets,
     exports,
     job_lists,
     jobs,
@@ -24,10 +25,11 @@ from service.store import (
     trial_logs,
     upgrade_to_head,
 )
+from service.store.datasets import DatasetFilter
 from service.store.engine import make_engine
 from service.store.job_lists import JobFilter
 from service.store.schema import _config
-from shrinknets.wire import JobSort, JobSpec, Method, Role
+from shrinknets.wire import BuiltInDataset, DatasetSort, JobSort, JobSpec, Method, Role
 from tests.service.actors import spec
 
 JOB = """
@@ -107,6 +109,19 @@ def test_jobs_of_the_first_version_are_read_and_claimed(upgraded: str) -> None:
         assert claim.job.id == "job-b"
 
 
+def test_data_sets_that_every_worker_has_are_there_from_the_start(upgraded: str) -> None:
+    with Store(upgraded) as store:
+        with store.reading() as tx:
+            found = datasets.list_datasets(
+                tx, Slice(), which=DatasetFilter(), sort=DatasetSort.CREATED
+            ).items
+            users = {one.name: datasets.get_dataset(tx, one.name).jobs for one in found}
+        with store.writing() as tx:
+            jobs.create_job(tx, JobSpec.model_validate(spec(dataset="wine")))
+    assert [one.name for one in found] == list(BuiltInDataset)
+    assert users == {"digits": ["job-b"], "breast_cancer": [], "wine": ["job-a"]}
+
+
 def test_a_database_can_be_taken_back_to_the_first_version(upgraded: str) -> None:
     engine = make_engine(upgraded)
     with engine.begin() as connection:
@@ -117,6 +132,54 @@ def test_a_database_can_be_taken_back_to_the_first_version(upgraded: str) -> Non
         first = stored[0].spec if isinstance(stored[0].spec, dict) else json.loads(stored[0].spec)
         assert first["name"] == "Größe"
     engine.dispose()
+
+
+def test_keys_of_submissions_go_to_who_used_them_and_back(empty_database_url: str) -> None:
+    engine = upgrade(empty_database_url, "0003")
+    owners = {"job-a": ("key-1", "ada"), "job-b": (None, "anybody"), "job-c": None}
+    with engine.begin() as connection:
+        for job_id, who in owners.items():
+            values = {"id": job_id, "time": TIME, "spec": "{}", "key": f"k-{job_id}"}
+            connection.execute(
+                text(
+                    "INSERT INTO jobs (id, state, reason, spec, total_trials, created_at) "
+                    "VALUES (:id, 'queued', '', :spec, 2, :time)"
+                ),
+                values,
+            )
+            connection.execute(
+                text("INSERT INTO idempotency_keys VALUES (:key, 'digest', :id, :time)"), values
+            )
+            connection.execute(
+                text("INSERT INTO events (job_id, kind, at) VALUES (:id, 'job', :time)"), values
+            )
+            if who is not None:
+                note = "INSERT INTO audit (at, key_id, owner, action, object, outcome) VALUES "
+                values |= {"key_id": who[0], "owner": who[1]}
+                connection.execute(
+                    text(note + "(:time, :key_id, :owner, 'job.submit', :id, 'success')"), values
+                )
+    engine.dispose()
+    upgrade_to_head(empty_database_url)
+    engine = make_engine(empty_database_url)
+    query = text("SELECT job_id, owner FROM idempotency_keys ORDER BY job_id")
+    with engine.begin() as connection:
+        found = [tuple(row) for row in connection.execute(query)]
+        assert found == [("job-a", "ada"), ("job-b", ""), ("job-c", "")]
+        twice = "SELECT 'bob', key, body_digest, job_id, created_at FROM idempotency_keys"
+        connection.execute(text(f"INSERT INTO idempotency_keys {twice} WHERE owner = 'ada'"))
+        connection.execute(
+            text("INSERT INTO events (job_id, kind, at) VALUES ('job-gone', 'deleted', :t)"),
+            {"t": TIME},
+        )
+    with engine.begin() as connection:
+        command.downgrade(_config(connection), "0003")
+    with engine.connect() as connection:
+        count = "SELECT count(*) FROM "
+        assert connection.execute(text(count + "idempotency_keys")).scalar_one() == 3
+        assert connection.execute(text(count + "events")).scalar_one() == 3
+    engine.dispose()
+    upgrade_to_head(empty_database_url)
 
 
 def test_every_migration_has_a_name_that_begins_with_its_revision() -> None:

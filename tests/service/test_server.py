@@ -125,7 +125,7 @@ def test_the_service_stops_at_once_although_streams_are_open(
         assert next(lines) == ": ping"
         before = time.monotonic()
         process.popen.send_signal(order)
-        assert list(lines) == [""]
+        assert list(lines) == ["", "event: end", 'data: {"reason":"shutdown"}', ""]
     status, errors = process.ends()
     assert time.monotonic() - before < 4
     assert (status, errors) == (0, "")

@@ -6,18 +6,21 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from sqlalchemy import update
 
-from service.estimates import SHAPES, mlp_size
-from service.store import Store, jobs, submissions
+from service.estimates import Shape, mlp_size
+from service.store import Store, datasets, jobs, submissions
 from service.store.clock import now
 from service.store.tables import idempotency_keys
-from shrinknets.wire import DatasetName, JobSubmission
+from shrinknets.wire import BuiltInDataset, JobSubmission, Role
 from shrinknets_core import load_dataset
 from shrinknets_core.families.mlp import mlp_family
 from tests.service.actors import ok, problem, spec
+from tests.service.guarded import bearer, make_key
 
 JOBS = "/api/v1/jobs"
+DIGITS = Shape.of([64], 10)
 BY_DEFAULT = {"network": {"widths": [256, 256]}, "priority": 0, "labels": {}, "seed": 0}
 
 
@@ -99,6 +102,25 @@ def test_who_waits_for_a_key_whose_first_use_is_undone_makes_the_job(store: Stor
         assert jobs.get_job(tx, job.id) == job
 
 
+def test_owners_do_not_get_each_others_jobs_for_a_key(client: httpx.Client, store: Store) -> None:
+    with store.writing() as tx:
+        submission = JobSubmission.model_validate(spec(name="anybody's"))
+        anybodys, _ = submissions.submit_job(tx, submission, key="k1")
+    own = {role: make_key(store, role)[1] for role in (Role.SUBMITTER, Role.ADMIN)}
+    again = make_key(store, Role.SUBMITTER)[1]
+
+    def post(key: str, **changes: Any) -> httpx.Response:
+        headers = {"Idempotency-Key": "k1", **bearer(key)}
+        return client.post(JOBS, json=spec(**changes), headers=headers)
+
+    first, second = (post(key, name=role) for role, key in own.items())
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert len({anybodys.id, first.json()["id"], second.json()["id"]}) == 3
+    # Another key of the same owner is the same owner.
+    assert ok(post(again, name=Role.SUBMITTER))["id"] == first.json()["id"]
+    problem(post(again, name="other"), 409)
+
+
 def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
     submission = JobSubmission.model_validate(spec())
     with store.writing() as tx:
@@ -143,21 +165,26 @@ def test_the_largest_network_stays_within_what_the_methods_may_try(
 ) -> None:
     body = spec(methods=methods, network={"widths": [30, 20]})
     plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
-    size = mlp_size(SHAPES[DatasetName.DIGITS], widths)
+    size = mlp_size(DIGITS, widths)
     assert (plan["largest_parameters"], plan["largest_macs"]) == (size.parameters, size.macs)
 
 
 def test_a_deeper_network_can_be_the_smaller_one(client: httpx.Client) -> None:
     body = spec(methods={"fixed": {}}, network={"widths": [30, 1]})
     plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
-    assert plan["largest_parameters"] == mlp_size(SHAPES[DatasetName.DIGITS], [30]).parameters
+    assert plan["largest_parameters"] == mlp_size(DIGITS, [30]).parameters
 
 
-@pytest.mark.parametrize("dataset", DatasetName)
-def test_sizes_are_those_of_the_networks_that_are_trained(dataset: DatasetName) -> None:
-    split = load_dataset(dataset.value, seed=0)
-    shape = SHAPES[dataset]
-    assert (split.input_shape, split.num_classes) == ((shape.features,), shape.classes)
-    counted = mlp_family().size((shape.features,), (17, 5), shape.classes)
+@pytest.mark.parametrize("name", BuiltInDataset)
+def test_sizes_are_those_of_the_networks_that_are_trained(name: str, store: Store) -> None:
+    split = load_dataset(name, seed=0)
+    with store.reading() as tx:
+        found = datasets.get_dataset(tx, name)
+    assert (tuple(found.input_shape), found.num_classes) == (split.input_shape, split.num_classes)
+    labels = torch.cat([part.y for part in (split.train, split.validation, split.test)])
+    assert found.class_counts == torch.bincount(labels).tolist()
+    assert found.rows == len(labels)
+    shape = Shape.of(found.input_shape, found.num_classes)
+    counted = mlp_family().size(split.input_shape, (17, 5), split.num_classes)
     assert mlp_size(shape, [17, 5]).parameters == counted.parameters
     assert mlp_size(shape, [17, 5]).macs == counted.macs

@@ -116,7 +116,8 @@ class RealWorker:
             self.process = psutil.Popen(
                 [
                     *(sys.executable, "-m", "worker", "--url", url),
-                    *("--folder", str(folder / "logs"), *options),
+                    *("--folder", str(folder / "logs"), "--cache", str(folder / "cache")),
+                    *options,
                 ],
                 env={**os.environ, "SHRINKNETS_API_KEY": api_key},
                 stderr=log,

@@ -23,6 +23,7 @@ from shrinknets.wire import (
     Trial,
     TrialState,
 )
+from tests.service.arrays import images, npz
 from tests.service.guarded import make_key
 from tests.worker.real_processes import (
     LEASE_SECONDS,
@@ -89,6 +90,28 @@ def test_a_job_runs_through_with_two_trials_at_once_and_the_worker_leaves_nothin
     assert real_service.http.get(f"/networks/{networks[0].id}/weights").is_success
     assert worker.process.wait(5) == 0
     assert all_gone(family)
+
+
+def test_trials_share_a_fetched_data_set_and_need_no_key_for_it(
+    real_service: RealService, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    headers = {"Content-Type": "application/zip"}
+    content = npz(**images(120))
+    answer = real_service.http.post("/datasets?name=own", content=content, headers=headers)
+    assert answer.is_success, answer.text
+    with Store(real_service.database_url) as store:
+        submitter = make_key(store, Role.SUBMITTER)[1]
+        worker_key = make_key(store, Role.WORKER)[1]
+    real_service.http.headers["Authorization"] = f"Bearer {submitter}"
+    time.sleep(CACHE_SECONDS)
+    job_id = real_service.submit(make_spec(dataset="own", methods=some_fixed(4)))
+    worker = RealWorker(real_service.url, tmp_path, "--once", api_key=worker_key)
+    try:
+        assert real_service.wait_until_final(job_id).state is JobState.SUCCEEDED
+    finally:
+        worker.kill()
+    (cached,) = (tmp_path / "cache" / "datasets").glob("*.npz")
+    assert cached.read_bytes() == content
 
 
 def test_a_cancelled_job_stops_within_two_seconds_and_leaves_no_process(

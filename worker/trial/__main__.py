@@ -3,13 +3,16 @@
 import logging
 import os
 import sys
+from functools import partial
 
 from worker.errors import EnvironmentVariableError, LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease, Patience, ServiceClient
+from worker.trial.dataset_cache import DatasetCache
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 from worker.trial.reporter import GRACE_SECONDS
 from worker.trial.run import run_attempt
+from worker.trial.training import train
 
 
 def main() -> int:
@@ -27,7 +30,8 @@ def main() -> int:
     with ServiceClient(environment.url, patience=Patience(seconds=GRACE_SECONDS)) as client:
         lease = AttemptLease(client, environment.attempt_id, environment.token)
         try:
-            run_attempt(lease, give_up=_give_up)
+            files = DatasetCache(environment.cache, fetch=lease.fetch_dataset)
+            run_attempt(lease, give_up=_give_up, train=partial(train, files=files))
         except LeaseLostError as error:
             return _explained(ExitCode.LEASE_LOST, str(error))
         except ServiceUnreachableError as error:

@@ -1,14 +1,23 @@
 """What the process of a trial is told by its environment."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from worker.errors import EnvironmentVariableError
 
 _URL = "SHRINKNETS_URL"
 _ATTEMPT = "SHRINKNETS_ATTEMPT"
+CACHE_VARIABLE = "SHRINKNETS_CACHE_DIR"
 _TOKEN = "SHRINKNETS_TOKEN"  # noqa: S105  (the name of the variable, not a token)
+
+
+def default_cache() -> Path:
+    """The folder for what can be fetched again, as the XDG specification places it."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "shrinknets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +27,7 @@ class TrialEnvironment:
     url: str
     attempt_id: str
     token: str
+    cache: Path = field(default_factory=default_cache)
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -25,7 +35,18 @@ class TrialEnvironment:
         missing = [name for name in (_URL, _ATTEMPT, _TOKEN) if not variables.get(name)]
         if missing:
             raise EnvironmentVariableError(missing)
-        return cls(url=variables[_URL], attempt_id=variables[_ATTEMPT], token=variables[_TOKEN])
+        cache = variables.get(CACHE_VARIABLE)
+        return cls(
+            url=variables[_URL],
+            attempt_id=variables[_ATTEMPT],
+            token=variables[_TOKEN],
+            **({"cache": Path(cache)} if cache else {}),
+        )
 
     def variables(self) -> dict[str, str]:
-        return {_URL: self.url, _ATTEMPT: self.attempt_id, _TOKEN: self.token}
+        return {
+            _URL: self.url,
+            _ATTEMPT: self.attempt_id,
+            _TOKEN: self.token,
+            CACHE_VARIABLE: str(self.cache),
+        }

@@ -27,7 +27,7 @@ def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -
     trial, spec = assignment.trial, assignment.spec
     _log.info(
         "%s %d of %s: %s, seed %d",
-        *(trial.method.value, trial.number, spec.dataset.value, trial.params, trial.seed),
+        *(trial.method.value, trial.number, spec.dataset, trial.params, trial.seed),
     )
     reporter = Reporter(lease, give_up=give_up)
     try:

@@ -5,21 +5,29 @@ from collections.abc import Iterator
 from shrinknets.wire import Method, NetworkResult, Params, Phase, Record, TrialAssignment
 from shrinknets_core import (
     EpochRecord,
+    Split,
     TrainedNetwork,
     TrainOptions,
     TrialEvent,
     follow_path,
     load_dataset,
+    load_dataset_file,
     train_fixed,
     train_shrinking,
 )
+from worker.trial.dataset_cache import DatasetCache
 
 
-def train(assignment: TrialAssignment) -> Iterator[TrialEvent]:
-    """Train as the trial's method and parameters say, yielding events as they happen."""
+def train(
+    assignment: TrialAssignment, *, files: DatasetCache | None = None
+) -> Iterator[TrialEvent]:
+    """Train as the trial's method and parameters say, yielding events as they happen.
+
+    `files` has the data sets that users handed in.
+    """
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
-    split = load_dataset(spec.dataset.value, seed=spec.seed)
+    split = _load(assignment, files)
     options = TrainOptions(**spec.training.model_dump(), seed=trial.seed)
     match trial.method:
         case Method.SHRINKNETS:
@@ -38,6 +46,15 @@ def train(assignment: TrialAssignment) -> Iterator[TrialEvent]:
         case Method.FIXED_L2:
             l2 = _number(trial.params, "l2")
             return train_fixed(split, widths=_widths(trial.params), options=options, l2=l2)
+
+
+def _load(assignment: TrialAssignment, files: DatasetCache | None) -> Split:
+    spec = assignment.spec
+    if assignment.data is None:
+        return load_dataset(spec.dataset, seed=spec.seed)
+    assert files is not None, "the trial's command brings its cache"
+    with files.open(assignment.data) as file:
+        return load_dataset_file(file, name=spec.dataset, seed=spec.seed)
 
 
 def to_record(epoch: EpochRecord) -> Record:

@@ -17,6 +17,11 @@ async function showWhatIsNow(kinds) {
     location.reload();
     return true;
   }
+  if (response.status === 404) {
+    // The job was deleted: the page that says so takes this one's place.
+    location.reload();
+    return true;
+  }
   if (!response.ok) {
     throw new Error(`${location.pathname} answered ${response.status}`);
   }
