@@ -69,8 +69,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEng
 
 
 @pytest.fixture
-def attempts(lease: JobLease, engine: LocalEngine) -> Iterator[Attempts]:
-    attempts = Attempts(lease, engine=engine, slots=2)
+def attempts(lease: JobLease, engine: LocalEngine, tmp_path: Path) -> Iterator[Attempts]:
+    attempts = Attempts(lease, engine=engine, slots=2, cache=tmp_path / "cache")
     yield attempts
     stop_all(engine, grace_seconds=0)
     attempts.close()
