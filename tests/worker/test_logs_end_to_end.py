@@ -11,6 +11,7 @@ import pytest
 
 from shrinknets.wire import (
     AttemptState,
+    ClaimRequest,
     FixedSearch,
     JobSpec,
     Method,
@@ -43,7 +44,7 @@ def real_service(tmp_path: Path) -> Iterator[RealService]:
 def lease(real_service: RealService, make_spec: Callable[..., JobSpec]) -> Iterator[JobLease]:
     real_service.submit(make_spec(methods=Methods(fixed=FixedSearch(trials=2))))
     with ServiceClient(real_service.url, patience=Patience(seconds=60)) as client:
-        claim = client.claim("tester")
+        claim = client.claim(ClaimRequest(worker="tester"))
         assert claim is not None
         lease = JobLease(client, claim)
         done = threading.Event()
@@ -68,8 +69,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEng
 
 
 @pytest.fixture
-def attempts(lease: JobLease, engine: LocalEngine) -> Iterator[Attempts]:
-    attempts = Attempts(lease, engine=engine, slots=2)
+def attempts(lease: JobLease, engine: LocalEngine, tmp_path: Path) -> Iterator[Attempts]:
+    attempts = Attempts(lease, engine=engine, slots=2, cache=tmp_path / "cache")
     yield attempts
     stop_all(engine, grace_seconds=0)
     attempts.close()

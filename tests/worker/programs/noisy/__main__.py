@@ -1,7 +1,6 @@
 """Trains a real trial and is noisy about it."""
 
 import ctypes
-import functools
 import os
 import sys
 import time
@@ -11,12 +10,13 @@ from collections.abc import Iterator
 from shrinknets.wire import TrialAssignment
 from shrinknets_core import TrialEvent
 from worker.trial import __main__ as command
+from worker.trial.dataset_cache import DatasetCache
 from worker.trial.training import train
 
 say = print
 
 
-def noisy(assignment: TrialAssignment) -> Iterator[TrialEvent]:
+def noisy(assignment: TrialAssignment, *, files: DatasetCache) -> Iterator[TrialEvent]:
     match assignment.trial.params["behaviour"]:
         case "chat":
             say("hello from stdout")
@@ -37,11 +37,11 @@ def noisy(assignment: TrialAssignment) -> Iterator[TrialEvent]:
             for number in range(200_000):
                 sys.stdout.write(f"line {number:06} of very many, none of which matters at all\n")
             os.write(1, b"x" * 100_000 + b"\n")
-    yield from train(assignment)
+    yield from train(assignment, files=files)
 
 
 def main() -> int:
-    command.run_attempt = functools.partial(command.run_attempt, train=noisy)
+    command.train = noisy
     return command.main()
 
 
