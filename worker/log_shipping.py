@@ -71,7 +71,9 @@ class _Followed:
     def _read(self) -> bytes:
         try:
             with self.file.open("rb") as file:
-                if (size := os.fstat(file.fileno()).st_size) - self.position > BACKLOG_BYTES:
+                size = os.fstat(file.fileno()).st_size
+                # The beginning is always handed in: there a reader looks first.
+                if ROUND_BYTES <= self.position < size - BACKLOG_BYTES:
                     return self._skip_to(file, size - ROUND_BYTES)
                 file.seek(self.position)
                 content = file.read(READ_BYTES)
