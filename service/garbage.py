@@ -10,6 +10,8 @@ from service.store import Store, networks, require_head, retention, workers
 
 EVENTS_AT_ONCE = 5_000
 """More in one transaction would keep others waiting."""
+UNFINISHED_SECONDS = 3600.0
+"""A file that is begun later may be one that is being written now, whatever the settings say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,8 @@ class _Collector:
         return replace(report, strays=len(sizes), stray_bytes=sum(sizes))
 
     def _stray_sizes(self) -> Iterator[int]:
-        for path, size in self._artifacts.unfinished_before(self._grace_seconds):
+        seconds = max(self._grace_seconds, UNFINISHED_SECONDS)
+        for path, size in self._artifacts.unfinished_before(seconds):
             if not self._is_dry_run:
                 self._artifacts.delete_unfinished(path)
             yield size

@@ -78,7 +78,7 @@ def delete_dataset(tx: Writing, name: str) -> list[str]:
     if num_jobs:
         shown = ", ".join(ids)
         more = "" if num_jobs == len(ids) else f" and {num_jobs - len(ids):,} more"
-        raise ConflictError(f"{shown}{more} use the data set {name!r}: delete them first.")
+        raise ConflictError(f"Delete the jobs that use {name!r} first: {shown}{more}.")
     tx.connection.execute(delete(datasets).where(datasets.c.seq == row.seq))
     return [row.sha256]
 

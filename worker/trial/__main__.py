@@ -20,9 +20,10 @@ def main() -> int:
 
     SIGTERM keeps its default action, so that it ends the process even inside a long kernel.
     """
-    # Its output is the trial's log. The requests of each second would drown all else.
+    # Its output is the trial's log. Each request and each step of an export would drown all else.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for talkative in ("httpx", "onnxscript", "onnx_ir"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     try:
         environment = TrialEnvironment.read(os.environ)
     except EnvironmentVariableError as error:
