@@ -34,6 +34,7 @@ from shrinknets.wire.leases import (
     TrialRequest,
 )
 from shrinknets.wire.results import (
+    Curve,
     Event,
     FieldError,
     Job,
@@ -90,6 +91,7 @@ __all__ = [
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Curve",
     "Dataset",
     "DatasetDetails",
     "DatasetFile",
