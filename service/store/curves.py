@@ -73,6 +73,10 @@ def _walk() -> CTE:
     )
     leap = walk.c.step + walk.c.stride
     goal = case((leap < walk.c.last, leap), else_=walk.c.last)
-    landing = select(func.min(step)).where(records.c.trial_id == walk.c.id, step >= goal)
-    further = select(walk.c.id, landing.scalar_subquery(), walk.c.last, walk.c.stride)
-    return walk.union_all(further.where(walk.c.step < walk.c.last))
+    ahead = select(func.min(step)).where(records.c.trial_id == walk.c.id, step >= goal)
+    # Most curves have no gaps, and PostgreSQL finds one step much faster than the next one.
+    there = select(step).where(records.c.trial_id == walk.c.id, step == goal)
+    landing = func.coalesce(there.scalar_subquery(), ahead.scalar_subquery())
+    return walk.union_all(
+        select(walk.c.id, landing, walk.c.last, walk.c.stride).where(walk.c.step < walk.c.last)
+    )
