@@ -21,7 +21,7 @@ CMD ["python", "-m", "service"]
 FROM base AS worker
 COPY shrinknets_core shrinknets_core
 COPY worker worker
-RUN pip install --constraint constraints.txt ".[worker]"
+RUN pip install --constraint constraints.txt ".[worker,onnx]"
 USER 10001
 ENTRYPOINT ["python", "-m", "worker"]
 CMD ["--url", "http://service:8000"]

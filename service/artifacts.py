@@ -142,6 +142,7 @@ class Artifacts:
                 shutil.copyfileobj(spool.file, target, CHUNK_BYTES)
             self._fs.mv(unfinished, path)
         except BaseException:
+            # Half a file would take the room that the disk may lack.
             with suppress(OSError):
                 self._fs.rm_file(unfinished)
             raise

@@ -44,6 +44,32 @@ class NotFoundError(ServiceError):
         super().__init__(f"There is no {what} {key!r}.")
 
 
+class NotExportedError(NotFoundError):
+    """The network is there, but not in this format."""
+
+    def __init__(self, network_id: str, wanted: str, *, reason: str) -> None:
+        super().__init__(f"{wanted} file of network", network_id)
+        why = (
+            f"Its export failed: {reason}"
+            if reason
+            else f'Exports are made at the end of a trial: submit the job with "exports": '
+            f'["{wanted}"], and the networks on each trial\'s frontier get one.'
+        )
+        self.args = (f"Network {network_id!r} has no {wanted} file. {why}",)
+
+
+class NoArchitectureError(NotFoundError):
+    """A network's file does not say what it is."""
+
+    def __init__(self, network_id: str) -> None:
+        super().__init__("architecture of network", network_id)
+        message = (
+            f"The weights of network {network_id!r} are not in a file that "
+            "shrinknets_core.serialise made, so nothing tells its architecture: ask for /weights."
+        )
+        self.args = (message,)
+
+
 class ConflictError(ServiceError):
     """The request does not fit the state that things are in."""
 

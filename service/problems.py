@@ -182,7 +182,7 @@ def _what(name: str) -> str:
 
 
 async def _client_gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-    # Nobody reads it.
+    # Nobody reads it; without an answer it would be logged as a bug.
     return problem(HTTPStatus.BAD_REQUEST, "client-gone", "The body ended before its end.")
 
 

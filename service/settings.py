@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     slow_body_seconds: PositiveFloat = 30.0
     """So long a request's body may take, and a second longer for each 10 KiB of it; slower ones are
     refused with 408."""
+    log_bytes: Annotated[int, Field(ge=4096, le=2**30)] = 2**20
+    """So much of a trial's log is kept: the first quarter, and the end."""
     shutdown_seconds: PositiveFloat = 5.0
     """After SIGTERM: how long requests may go on before they are cut off."""
     ready_seconds: PositiveFloat = 2.0

@@ -60,6 +60,7 @@ class Client:
         trials: int | None = None,
         training: Mapping[str, Any] | None = None,
         sampler: str | None = None,
+        exports: Sequence[str] = (),
         seed: int = 0,
         name: str = "",
         labels: Mapping[str, str] | None = None,
@@ -77,6 +78,7 @@ class Client:
             trials: for each method that does not say its own; `path` is one run and keeps it.
             training: of `epochs`, `batch_size`, `lr`, `weight_decay`.
             sampler: `tpe` or `random`.
+            exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
             seed: settles splits, weights, batches and proposals.
             name: for people.
             labels: words to find the job by, such as `{"team": "vision"}`.
@@ -102,6 +104,7 @@ class Client:
                 "network": None if widths is None else {"widths": _layers(widths)},
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
+                "exports": list(exports) or None,
             }
             body = {
                 "methods": {m: _with_trials(m, own, trials) for m, own in options.items()},

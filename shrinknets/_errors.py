@@ -99,6 +99,18 @@ class NoNetworkError(ShrinkNetsError):
     """The job has no network, or none that fits."""
 
 
+class NoTrialError(ShrinkNetsError):
+    """The job has no such trial, or more than one of that number."""
+
+    def __init__(self, job_id: str, which: str, choices: list[str]) -> None:
+        self.job_id = job_id
+        known = ", ".join(choices[:10]) + (", …" if len(choices) > 10 else "")
+        super().__init__(
+            f"job {job_id} has no single trial {which!r}: "
+            + (f"name one of {known}" if choices else "no trial was started so far")
+        )
+
+
 class WaitTimeoutError(ShrinkNetsError):
     """The job did not end in the time that the caller gave; it goes on."""
 

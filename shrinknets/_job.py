@@ -1,14 +1,15 @@
 """A sizing job, as the client holds it."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from shrinknets import frontier as _frontier
 from shrinknets import wire
 from shrinknets._errors import (
     JobNotSucceededError,
     NoNetworkError,
+    NoTrialError,
     ServiceUnreachableError,
     WaitTimeoutError,
 )
@@ -18,6 +19,12 @@ from shrinknets._transport import Transport
 POLL_SECONDS = 0.3
 PATIENCE_SECONDS = 60.0
 """A service that is restarted comes back within this time."""
+LOG_SECONDS = 1.0
+LAST_ROUNDS = 3
+"""A trial's last lines come in a moment after its end."""
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 
 
 class Job:
@@ -146,6 +153,71 @@ class Job:
         """Return what a trial reported, epoch by epoch."""
         trial_id = trial if isinstance(trial, str) else trial.id
         return list(self._transport.pages(f"/trials/{trial_id}/epochs", wire.Record))
+
+    def trial(self, which: str) -> wire.Trial:
+        """Return a trial by its id, by `METHOD:NUMBER`, or by its number alone if that is enough.
+
+        Raises NoTrialError.
+        """
+        trials = self.trials()
+        method, _, number = which.rpartition(":")
+        found = [
+            trial
+            for trial in trials
+            if which == trial.id or (number == str(trial.number) and method in {"", trial.method})
+        ]
+        if len(found) != 1:
+            raise NoTrialError(self.id, which, [f"{t.method}:{t.number}" for t in found or trials])
+        return found[0]
+
+    def logs(
+        self, trial: wire.Trial | str, *, tail: int | None = None, after: int = 0
+    ) -> wire.TrialLog:
+        """Return what a trial's processes wrote, attempt by attempt.
+
+        Args:
+            trial: the trial or its id.
+            tail: so many lines at the end.
+            after: `next` of an earlier answer, for what came since.
+        """
+        trial_id = trial if isinstance(trial, str) else trial.id
+        query = {"after": after} | ({} if tail is None else {"tail": tail})
+        return self._transport.get(f"/trials/{trial_id}/logs", wire.TrialLog, query=query)
+
+    def follow_logs(self, trial: wire.Trial | str, *, tail: int | None = None) -> Iterator[str]:
+        """Yield a trial's log as it grows, until the trial has ended.
+
+        A service that goes away for less than a minute is waited for.
+        """
+        trial_id = trial if isinstance(trial, str) else trial.id
+        log = self.logs(trial_id, tail=tail)
+        rounds_left = LAST_ROUNDS
+        while True:
+            yield log.as_text()
+            if self._patiently(self._has_ended, trial_id):
+                rounds_left -= 1
+            if rounds_left == 0:
+                return
+            time.sleep(LOG_SECONDS)
+            log = self._patiently(lambda place: self.logs(trial_id, after=place), log.next)
+
+    def _has_ended(self, trial_id: str) -> bool:
+        return self._transport.get(f"/trials/{trial_id}", wire.Trial).state.is_final
+
+    def _patiently(self, ask: Callable[[Given], Answer], given: Given) -> Answer:
+        started = time.monotonic()
+        while True:
+            try:
+                return ask(given)
+            except ServiceUnreachableError:
+                if time.monotonic() - started > PATIENCE_SECONDS:
+                    raise
+            time.sleep(LOG_SECONDS)
+
+    def artifacts(self, trial: wire.Trial | str) -> list[wire.Artifact]:
+        """Return the files of a trial: each network's weights and exports."""
+        trial_id = trial if isinstance(trial, str) else trial.id
+        return list(self._transport.pages(f"/trials/{trial_id}/artifacts", wire.Artifact))
 
     def networks(self) -> list[Network]:
         """Return all trained networks so far."""

@@ -1,10 +1,15 @@
 """A trained network of a job, as the client holds it."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from shrinknets import wire
 from shrinknets._transport import Transport
+
+FORMATS = {"safetensors": "weights", "json": "architecture", "onnx": "onnx", "pt2": "pt2"}
+"""What a network can be downloaded as, and the last part of the address of each."""
 
 
 class Network:
@@ -53,14 +58,43 @@ class Network:
             FileNotFoundError: there is no such folder.
             OSError: the file can't be written.
         """
+        return self.download(path, format="safetensors")
+
+    def download(self, path: str | os.PathLike[str], *, format: str = "safetensors") -> Path:  # noqa: A002
+        """Download the network in a format. A file of this name is replaced, once it is complete.
+
+        Args:
+            path: the file to write.
+            format: `safetensors`, `json` (the architecture alone), or, where the job asked for
+                such exports, `onnx` or `pt2` (for `torch.export.load`).
+
+        Raises:
+            ValueError: there is no such format.
+            NotFoundError: the network was not exported to it; says how that is asked for, or why
+                it failed.
+            ServiceUnreachableError: nobody answers.
+            FileNotFoundError: there is no such folder.
+            OSError: the file can't be written.
+        """
+        if format not in FORMATS:
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
         target = Path(path)
         if not target.parent.is_dir():
             raise FileNotFoundError(f"cannot save {target}: there is no folder {target.parent}")
-        content = self._transport.content(f"/networks/{self.id}/weights")
         partial = target.with_name(f".{target.name}.partial")
-        partial.write_bytes(content)
-        partial.replace(target)
+        try:
+            with partial.open("wb") as file:
+                self._transport.download(f"/networks/{self.id}/{FORMATS[format]}", file)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
         return target
+
+    def architecture(self) -> dict[str, Any]:
+        """Return what the network is: family, widths before and after, features that stayed."""
+        content = self._transport.content(f"/networks/{self.id}/architecture")
+        description: dict[str, Any] = json.loads(content)
+        return description
 
     def __repr__(self) -> str:
         widths = "-".join(str(width) for width in self.widths)

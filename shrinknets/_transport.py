@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -156,7 +156,7 @@ class Transport:
             with self._http.stream("GET", path) as response:
                 if response.is_error:
                     response.read()
-                self._raise_error(response)
+                    self._raise_for(response)
                 for part in response.iter_bytes():
                     target.write(part)
         except httpx.TransportError as error:
@@ -186,15 +186,15 @@ class Transport:
             raise InvalidUrlError(f"{self.url}/api/v1{path}") from error
         except httpx.TransportError as error:
             raise ServiceUnreachableError(self.url, str(error) or type(error).__name__) from error
-        self._raise_error(response)
+        if response.is_error:
+            self._raise_for(response)
         return response
 
-    def _raise_error(self, response: httpx.Response) -> None:
-        if response.is_error:
-            problem = _problem(response)
-            if response.status_code == httpx.codes.UNAUTHORIZED:
-                raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
-            raise _ERRORS.get(response.status_code, ServiceError)(problem)
+    def _raise_for(self, response: httpx.Response) -> NoReturn:
+        problem = _problem(response)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise NotAuthenticatedError(problem, url=self.url, has_key=self._has_key)
+        raise _ERRORS.get(response.status_code, ServiceError)(problem)
 
 
 def _checked(api_key: str) -> str:

@@ -11,19 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
-HIDDEN = "***"
-_MIN_SECRET = 4
-"""A shorter secret, replaced wherever it stands, would make every line unreadable."""
+from shrinknets.redaction import redact
 
-# What servers, drivers and clients are known to write when they log at their most talkative.
-_SECRETS = [
-    (re.compile(r"""(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|lease-token|x-api-key)"""
-                r"""(\\?['"]?\s*[:=,]\s*b?\\?['"]?)[^'"\\\r\n]+"""), rf"\1\2{HIDDEN}"),
-    (re.compile(r"\bsn_[\w-]{8,}"), f"sn_{HIDDEN}"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {HIDDEN}"),
-    (re.compile(r"(://[^\s:/@'\"]*):[^\s@'\"]+@"), rf"\1:{HIDDEN}@"),
-    (re.compile(r"(?i)\b(password\s*=\s*)('[^']*'|[^\s&'\"]+)"), rf"\1{HIDDEN}"),
-]  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 _fields: ContextVar[dict[str, str] | None] = ContextVar("shrinknets_log_fields", default=None)
@@ -98,14 +87,10 @@ def current() -> Mapping[str, str]:
 class _Redacting(logging.Formatter):
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
-        self._secrets = [secret for secret in secrets if len(secret) >= _MIN_SECRET]
+        self._secrets = tuple(secrets)
 
     def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        for pattern, instead in _SECRETS:
-            text = pattern.sub(instead, text)
-        return text
+        return redact(text, secrets=self._secrets)
 
     def _fields_of(self, record: logging.LogRecord) -> dict[str, object]:
         own = getattr(record, "fields", {})

@@ -5,17 +5,19 @@ from shrinknets_core.data import Rows, Split, dataset_names, load_dataset, split
 from shrinknets_core.dataset_files import load_dataset_file
 from shrinknets_core.errors import (
     DivergedError,
+    ExportError,
     NetworkFileError,
     OptionError,
     ShrinkNetsCoreError,
     UnknownDatasetError,
 )
 from shrinknets_core.events import Collapse, EpochRecord, Phase, TrainedNetwork, TrialEvent
+from shrinknets_core.exporting import Format, export_network
 from shrinknets_core.filters import Filter
 from shrinknets_core.fixed import train_fixed
 from shrinknets_core.method import Price, Removal, Rule, ShrinkOptions, Target
 from shrinknets_core.path import PathOptions, follow_path
-from shrinknets_core.saving import load_network, serialise
+from shrinknets_core.saving import load_network, probe_of, serialise
 from shrinknets_core.shrinker import Shrinker
 from shrinknets_core.shrinking import train_shrinking
 from shrinknets_core.sizes import Size
@@ -26,7 +28,9 @@ __all__ = [
     "Collected",
     "DivergedError",
     "EpochRecord",
+    "ExportError",
     "Filter",
+    "Format",
     "NetworkFileError",
     "OptionError",
     "PathOptions",
@@ -46,10 +50,12 @@ __all__ = [
     "TrialEvent",
     "UnknownDatasetError",
     "dataset_names",
+    "export_network",
     "follow_path",
     "load_dataset",
     "load_dataset_file",
     "load_network",
+    "probe_of",
     "serialise",
     "split_rows",
     "train_fixed",

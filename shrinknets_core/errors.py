@@ -80,5 +80,14 @@ class NetworkFileError(ShrinkNetsCoreError):
     """A file is not a network that this version can load."""
 
 
+class ExportError(ShrinkNetsCoreError):
+    """A network can't be written in a format."""
+
+    def __init__(self, format_name: str, reason: str) -> None:
+        self.format_name = format_name
+        self.reason = reason
+        super().__init__(f"no {format_name} file: {reason}")
+
+
 class UntraceableError(ShrinkNetsCoreError):
     """A module's operations can't be written down once for all inputs."""

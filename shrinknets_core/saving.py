@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from shrinknets_core.errors import NetworkFileError, OptionError
@@ -61,6 +61,11 @@ def serialise(network: TrainedNetwork) -> bytes:
         "sha256": _digest(tensors),
     }
     return save(tensors, metadata={"shrinknets": json.dumps(description)})
+
+
+def probe_of(saved: bytes) -> Tensor:
+    """Return the random batch (rows, …) float32 in a file that `serialise` made."""
+    return load(saved)["probe.input"]
 
 
 def load_network(path: str | Path, *, device: torch.device | str = "cpu") -> nn.Sequential:

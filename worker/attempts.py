@@ -8,6 +8,7 @@ from pathlib import Path
 from shrinknets.wire import Attempt, AttemptEnd, Trial, TrialState
 from worker.engines import AttemptExit, Engine
 from worker.errors import LeaseLostError
+from worker.log_shipping import LogShipper
 from worker.service_client import AttemptLease, JobLease
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
@@ -15,6 +16,8 @@ from worker.trial.exit_codes import ExitCode
 _RETRY_SECONDS = 1.0
 _LOST = frozenset({ExitCode.LEASE_LOST, ExitCode.SERVICE_AWAY, None})
 """Exit codes that say nothing of the trial; None is that of a process that the engine lost."""
+_EXPLAINED = frozenset(ExitCode)
+"""Exit codes of processes that said themselves how they ended."""
 _MAX_LOSSES = 3
 """So often a trial may lose its process before that is held against it."""
 
@@ -34,7 +37,15 @@ class _Running:
 class Attempts:
     """The unfinished trials of one job; a lost attempt gets another."""
 
-    def __init__(self, lease: JobLease, *, engine: Engine, slots: int, cache: Path) -> None:
+    def __init__(
+        self,
+        lease: JobLease,
+        *,
+        engine: Engine,
+        slots: int,
+        cache: Path,
+        api_key: str | None = None,
+    ) -> None:
         """Trials keep in `cache` what they fetch."""
         self._lease = lease
         self._cache = cache
@@ -43,6 +54,7 @@ class Attempts:
         self._waiting: deque[_Waiting] = deque()
         self._running: dict[str, _Running] = {}
         self._losses: Counter[str] = Counter()
+        self._logs = LogShipper(lease.client.url, secrets=[api_key] if api_key else [])
 
     @property
     def num_unfinished(self) -> int:
@@ -73,6 +85,10 @@ class Attempts:
         """The trials that ended; returns as soon as there is one."""
         return [trial for gone in self._engine.wait(seconds) for trial in self._conclude(gone)]
 
+    def close(self) -> None:
+        """Hand in the last lines that the attempts wrote; their processes must be gone."""
+        self._logs.close()
+
     def _start(self, trial: Trial) -> list[Trial]:
         try:
             attempt = self._lease.start_attempt(trial.id)
@@ -87,6 +103,7 @@ class Attempts:
             token=attempt.token,
             cache=self._cache,
         )
+        self._logs.follow(attempt, self._engine.output_of(attempt.id))
         self._engine.start(attempt.id, environment.variables())
         return []
 
@@ -95,6 +112,12 @@ class Attempts:
         running = self._running.pop(gone.attempt_id, None)
         if running is None:
             return []  # of an earlier job: it took longer to die than anybody waited
+        is_in_order = gone.exit_code in _EXPLAINED
+        self._logs.finish(
+            gone.attempt_id,
+            last_words="" if is_in_order else gone.reason,
+            keeps_file=gone.exit_code != ExitCode.ENDED,
+        )
         trial = self._lease.client.get_trial(running.trial.id)
         if trial.state.is_final:
             return [trial]

@@ -33,7 +33,13 @@ class Driver:
         self._engine = engine
         self._settings = settings
         self._stopping = stopping
-        self._attempts = Attempts(lease, engine=engine, slots=settings.slots, cache=settings.cache)
+        self._attempts = Attempts(
+            lease,
+            engine=engine,
+            slots=settings.slots,
+            cache=settings.cache,
+            api_key=settings.key(),
+        )
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None
         self._renew_at = 0.0
@@ -54,6 +60,7 @@ class Driver:
             return JobEnd(state=JobState.FAILED, reason=traceback.format_exc(limit=-3))
         finally:
             stop_all(self._engine, grace_seconds=self._settings.terminate_seconds)
+            self._attempts.close()
 
     def _drive(self) -> JobEnd:
         search = self._take_up()

@@ -18,6 +18,8 @@ from shrinknets.wire import (
     ClaimRequest,
     Job,
     JobEnd,
+    LogBatch,
+    LogPlace,
     Network,
     Order,
     Page,
@@ -260,8 +262,19 @@ class AttemptLease:
         path = f"{_WORKER}/attempts/{self.attempt_id}/dataset"
         self.client.fetch(path, target, token=self.token)
 
+    def post_lines(self, batch: LogBatch) -> int:
+        """Hand in the next lines of the log; returns the offset at which it goes on."""
+        path = f"/attempts/{self.attempt_id}/logs"
+        return _read(LogPlace, self._call("POST", path, batch)).next
+
     def upload(self, sha256: str, content: bytes) -> None:
-        self._call("PUT", f"/artifacts/{sha256}", content)
+        """Hand in a file, unless the service has it."""
+        try:
+            self._call("HEAD", f"/artifacts/{sha256}")
+        except RefusedError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            self._call("PUT", f"/artifacts/{sha256}", content)
 
     def end(self, end: AttemptEnd) -> Trial:
         return _read(Trial, self._call("POST", f"/attempts/{self.attempt_id}/end", end))

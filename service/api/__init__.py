@@ -12,11 +12,13 @@ from service.api import (
     comparisons,
     dataset_uploads,
     datasets,
+    downloads,
     events,
     health,
     jobs,
     metrics,
     networks,
+    outputs,
     results,
     steering,
     system,
@@ -58,7 +60,7 @@ public = APIRouter(
 )
 # Comparisons come first: "compare" is no job's id.
 for part in (
-    *(comparisons, jobs, steering, results, trials, networks),
+    *(comparisons, jobs, steering, results, trials, outputs, networks, downloads),
     *(datasets, dataset_uploads, events, system),
 ):
     public.include_router(part.router)

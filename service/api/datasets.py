@@ -9,7 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 from service.access import Caller
 from service.api.answers import conflict
 from service.api.dependencies import DatasetPath, Part, ServicesOf, StoreOf
-from service.api.files import WantedOf, delete_files, file_answers, send_file
+from service.api.files import Asked, delete_files, file_answers, send_file
 from service.api.noting import noted
 from service.errors import NotFoundError
 from service.store import dataset_changes, datasets
@@ -56,13 +56,13 @@ def read_dataset(dataset: DatasetPath, store: StoreOf) -> DatasetDetails:
     response_class=StreamingResponse,
     responses=file_answers("The file as it was handed in."),
 )
-def download(dataset: DatasetPath, services: ServicesOf, wanted: WantedOf) -> Response:
+def download(dataset: DatasetPath, services: ServicesOf, asked: Asked) -> Response:
     """The `.npz` file; those data sets that every worker has are no files of the service."""
     with services.store.reading() as tx:
         sha256 = datasets.get_dataset(tx, dataset).sha256
     if sha256 is None:
         raise NotFoundError("file of the data set", dataset)
-    return send_file(services, sha256, wanted, filename=f"{dataset}.npz")
+    return send_file(services, asked, sha256, f"{dataset}.npz")
 
 
 @router.delete(

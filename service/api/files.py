@@ -16,60 +16,83 @@ from service.services import Services
 from shrinknets.wire import Problem
 
 MEDIA_TYPE = "application/octet-stream"
+"""Of weights, ONNX and .pt2 alike: none of them has a registered type of its own."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which part of a file is asked for, and which file its reader has already."""
+class Conditions:
+    """Which part of a file is asked for, and which version the client has."""
 
     if_none_match: str | None
     range: str | None
     if_range: str | None
 
+    def headers(self, etag: str) -> dict[str, str]:
+        return {
+            "ETag": etag,
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "Accept-Ranges": "bytes",
+        }
 
-async def _wanted(
+
+async def _conditions(
     if_none_match: Annotated[str | None, Header()] = None,
     range_: Annotated[
         str | None, Header(alias="Range", description="One range, such as `bytes=0-1023`.")
     ] = None,
     if_range: Annotated[str | None, Header()] = None,
-) -> Wanted:
-    return Wanted(if_none_match=if_none_match, range=range_, if_range=if_range)
+) -> Conditions:
+    return Conditions(if_none_match=if_none_match, range=range_, if_range=if_range)
 
 
-WantedOf = Annotated[Wanted, Depends(_wanted)]
+Asked = Annotated[Conditions, Depends(_conditions)]
 
 
-def file_answers(description: str) -> dict[int | str, dict[str, Any]]:
+def file_answers(what: str, *, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
     """The answers of an endpoint that sends a file."""
     return {
-        200: {"content": {MEDIA_TYPE: {}}, "description": description},
-        206: {"content": {MEDIA_TYPE: {}}, "description": "The part that Range names."},
+        200: {"content": {media_type: {}}, "description": what},
+        206: {"content": {media_type: {}}, "description": "The part that Range names."},
         304: {"description": "The file is the one that If-None-Match names."},
         416: {"model": Problem, "description": "The file ends before the range begins."},
     }
 
 
-def send_file(services: Services, sha256: str, wanted: Wanted, *, filename: str) -> Response:
-    """The file, verified before the first byte is sent. Raises RangeNotSatisfiableError."""
+def send_file(services: Services, asked: Conditions, sha256: str, name: str) -> Response:
+    """A stored file, verified before the first byte is sent.
+
+    Raises RangeNotSatisfiableError, ArtifactDamagedError.
+    """
     etag = f'"{sha256}"'
-    headers = {
-        "ETag": etag,
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "Accept-Ranges": "bytes",
-    }
-    if is_named(etag, wanted.if_none_match):
-        return Response(status_code=304, headers=headers)
-    headers["Content-Disposition"] = f'attachment; filename="{filename}"'
-    spool = services.artifacts.open(sha256)
+    if is_named(etag, asked.if_none_match):
+        return Response(status_code=304, headers=asked.headers(etag))
+    return send_spool(services.artifacts.open(sha256), asked, etag, name)
+
+
+def send_spool(
+    spool: Spool, asked: Conditions, etag: str, name: str, *, media_type: str = MEDIA_TYPE
+) -> StreamingResponse:
+    """What a spool holds; closes it. Raises RangeNotSatisfiableError."""
+    headers = asked.headers(etag)
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
     try:
-        part = find_range(wanted.range if wanted.if_range in {None, etag} else None, spool.size)
+        part = find_range(asked.range if asked.if_range in {None, etag} else None, spool.size)
     except RangeNotSatisfiableError:
         spool.close()
         raise
-    return _send(spool, part, headers)
+    whole = ByteRange(first=0, last=spool.size - 1, size=spool.size)
+    sent = part or whole
+    headers["Content-Length"] = str(sent.length)
+    if part is not None:
+        headers["Content-Range"] = part.content_range
+    return StreamingResponse(
+        _chunks(spool, sent.first, sent.length),
+        status_code=200 if part is None else 206,
+        headers=headers,
+        media_type=media_type,
+    )
 
 
 def delete_files(services: Services, files: Sequence[str]) -> None:
@@ -80,17 +103,6 @@ def delete_files(services: Services, files: Sequence[str]) -> None:
         except UnavailableError:
             # What named it is gone; collecting garbage tries again.
             _logger.exception("The file %s stays behind.", sha256)
-
-
-def _send(spool: Spool, part: ByteRange | None, headers: dict[str, str]) -> StreamingResponse:
-    headers["Content-Length"] = str(part.length if part else spool.size)
-    if part is None:
-        return StreamingResponse(
-            _chunks(spool, 0, spool.size), headers=headers, media_type=MEDIA_TYPE
-        )
-    headers["Content-Range"] = part.content_range
-    chunks = _chunks(spool, part.first, part.length)
-    return StreamingResponse(chunks, status_code=206, headers=headers, media_type=MEDIA_TYPE)
 
 
 def _chunks(spool: Spool, first: int, length: int) -> Iterator[bytes]:

@@ -1,12 +1,10 @@
-"""List and read networks, and download their weights."""
+"""List and read networks."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import Response, StreamingResponse
 
-from service.api.dependencies import MaxMacs, MaxParameters, NetworkId, Part, ServicesOf, StoreOf
-from service.api.files import WantedOf, file_answers, send_file
+from service.api.dependencies import MaxMacs, MaxParameters, NetworkId, Part, StoreOf
 from service.store import networks
 from service.store.networks import NetworkFilter
 from shrinknets.wire import Method, Network, NetworkSort, Page
@@ -49,16 +47,3 @@ def read_network(network_id: NetworkId, store: StoreOf) -> Network:
     """A network's size and accuracy."""
     with store.reading() as tx:
         return networks.get_network(tx, network_id)
-
-
-@router.get(
-    "/{network_id}/weights",
-    summary="Download a network's weights",
-    response_class=StreamingResponse,
-    responses=file_answers("A safetensors file."),
-)
-def download(network_id: NetworkId, services: ServicesOf, wanted: WantedOf) -> Response:
-    """The weights as a safetensors file, verified before the first byte is sent."""
-    with services.store.reading() as tx:
-        sha256 = networks.get_network(tx, network_id).weights_sha256
-    return send_file(services, sha256, wanted, filename=f"{network_id}.safetensors")

@@ -8,8 +8,10 @@ from pydantic import BaseModel
 
 from service.api.dependencies import ServicesOf, Sha256, Token
 from service.artifacts import Spool
+from service.errors import NotFoundError
 from service.services import Services
 from service.store import leases, networks
+from shrinknets.wire import Problem
 
 MEDIA_TYPE = "application/octet-stream"
 _BYTES = {
@@ -32,22 +34,40 @@ def _allowed(token: Token, services: ServicesOf) -> None:
         leases.require_attempt_token(tx, token)
 
 
+@router.head(
+    "/artifacts/{sha256}",
+    summary="Is a file there?",
+    dependencies=[Depends(_allowed)],
+    responses={200: {"description": "It is: there is no need to hand it in."}},
+)
+def look(sha256: Sha256, services: ServicesOf) -> Response:
+    """Whether the file was handed in before; if so, it is kept as if that had been just now."""
+    if not _kept(services, sha256):
+        raise NotFoundError("file", sha256)
+    return Response()
+
+
 @router.put(
     "/artifacts/{sha256}",
     status_code=HTTPStatus.CREATED,
     summary="Hand a file in",
     dependencies=[Depends(_allowed)],
-    responses={200: {"model": StoredFile, "description": "The file was there already."}},
+    responses={
+        200: {"model": StoredFile, "description": "The file was there already."},
+        413: {"model": Problem, "description": "The file is larger than this service takes."},
+    },
     openapi_extra={"requestBody": {"required": True, "content": {MEDIA_TYPE: _BYTES}}},
 )
 async def upload(
-    sha256: Sha256, request: Request, services: ServicesOf, response: Response
+    sha256: Sha256, token: Token, request: Request, services: ServicesOf, response: Response
 ) -> StoredFile:
     """Store the body under its SHA-256, which is verified."""
     spool = Spool()
     try:
         async for chunk in request.stream():
             await run_in_threadpool(spool.write, chunk)
+        # Asked again: the lease may have run out while the body came in.
+        await run_in_threadpool(_allowed, token, services)
         if not await run_in_threadpool(_store, services, sha256, spool):
             response.status_code = HTTPStatus.OK
     finally:

@@ -10,19 +10,32 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
 from service.access import Caller, Permission, identity_of
-from service.api.dependencies import JobId, Part, StoreOf
+from service.api.dependencies import JobId, Part, StoreOf, TrialId
+from service.api.files import MEDIA_TYPE
 from service.dashboard.figures import SHRINKING
 from service.dashboard.login import redirect_to_login
 from service.dashboard.results import networks_of
 from service.dashboard.templating import render
 from service.errors import NotFoundError, UnauthorizedError
-from service.store import Slice, datasets, events, job_lists, jobs, trial_lists
+from service.store import (
+    Slice,
+    datasets,
+    events,
+    exports,
+    job_lists,
+    jobs,
+    trial_lists,
+    trial_logs,
+    trials,
+)
 from service.store.datasets import DatasetFilter
 from shrinknets.frontier import frontier
 from shrinknets.wire import DatasetSort
 
 MAX_TRIALS = 1000
 """More rows than this no one reads, and browsers slow down."""
+MAX_LINES = 1000
+"""The same of a log."""
 
 
 class PageRoute(APIRoute):
@@ -91,5 +104,24 @@ def show_job(job_id: JobId, store: StoreOf, caller: Caller) -> HTMLResponse:
             is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
             trials=trial_lists.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
             frontier=frontier(networks_of(tx, job_id)),
+            latest_event=events.latest_event_id(tx),
+        )
+
+
+@router.get("/jobs/{job_id}/trials/{trial_id}")
+def show_trial(job_id: JobId, trial_id: TrialId, store: StoreOf, caller: Caller) -> HTMLResponse:
+    """A trial with its log and its files."""
+    with store.reading() as tx:
+        trial = trials.get_trial(tx, trial_id)
+        if trial.job_id != job_id:
+            raise NotFoundError("trial", trial_id)
+        return render(
+            "trial.html",
+            caller=caller,
+            job=jobs.get_job(tx, job_id),
+            trial=trial,
+            log=trial_logs.read_log(tx, trial_id, tail=MAX_LINES),
+            max_lines=MAX_LINES,
+            artifacts=exports.list_artifacts(tx, trial_id, content_type=MEDIA_TYPE),
             latest_event=events.latest_event_id(tx),
         )

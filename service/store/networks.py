@@ -1,6 +1,6 @@
 """Networks: what trials found, and the files with their weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import InvalidInputError, NotFoundError
 from service.store.clock import now
+from service.store.exports import add_exports, read_exports
 from service.store.ids import Kind, new_id
 from service.store.jobs import get_row as get_job_row
 from service.store.paging import Slice, Sort, read_page, read_sorted_page
@@ -50,20 +51,23 @@ class NetworkFilter:
 
 
 def add_networks(tx: Writing, job_id: str, trial_id: str, found: Sequence[NetworkResult]) -> None:
-    """Keep what a trial found. Raises InvalidInputError where weights were not handed in."""
-    _require_weights(tx, found)
+    """Keep what a trial found. Raises InvalidInputError where a file was not handed in."""
+    _require_files(tx, found)
+    ids = [new_id(Kind.NETWORK) for _ in found]
+    named = list(zip(ids, found, strict=True))
     tx.connection.execute(
         insert(networks),
         [
             {
-                "id": new_id(Kind.NETWORK),
+                "id": network_id,
                 "job_id": job_id,
                 "trial_id": trial_id,
-                **network.model_dump(),
+                **network.model_dump(exclude={"exports"}),
             }
-            for network in found
+            for network_id, network in named
         ],
     )
+    add_exports(tx, job_id, {network_id: network.exports for network_id, network in named})
     tx.tell("networks", job_id=job_id, trial_id=trial_id)
 
 
@@ -72,21 +76,21 @@ def get_network(tx: Reading, network_id: str) -> Network:
     row = tx.connection.execute(_query().where(networks.c.id == network_id)).one_or_none()
     if row is None:
         raise NotFoundError("network", network_id)
-    return build(Network, row)
+    return _builder(tx)([row])[0]
 
 
 def list_networks_of_job(tx: Reading, job_id: str, part: Slice) -> Page[Network]:
     """A page of what a job found, in the order of finding. Raises NotFoundError."""
     get_job_row(tx, job_id)
     query = _query().where(networks.c.job_id == job_id)
-    return read_page(tx, query, key=networks.c.seq, part=part, build=_build_all)
+    return read_page(tx, query, key=networks.c.seq, part=part, build=_builder(tx))
 
 
 def list_networks_of_trial(tx: Reading, trial_id: str, part: Slice) -> Page[Network]:
     """A page of what a trial found, in the order of finding. Raises NotFoundError."""
     get_trial(tx, trial_id)
     query = _query().where(networks.c.trial_id == trial_id)
-    return read_page(tx, query, key=networks.c.seq, part=part, build=_build_all)
+    return read_page(tx, query, key=networks.c.seq, part=part, build=_builder(tx))
 
 
 def list_networks(
@@ -95,7 +99,9 @@ def list_networks(
     """A page of the networks of all jobs. Raises InvalidInputError."""
     query = _query().where(*which.conditions())
     order = Sort.read(sort, _COLUMNS)
-    return read_sorted_page(tx, query, key=networks.c.seq, sort=order, part=part, build=_build_all)
+    return read_sorted_page(
+        tx, query, key=networks.c.seq, sort=order, part=part, build=_builder(tx)
+    )
 
 
 def read_frontier(
@@ -110,7 +116,7 @@ def read_frontier(
     which = NetworkFilter(max_parameters=max_parameters, max_macs=max_macs)
     ids = _frontier_ids(networks.c.job_id == job_id, *which.conditions())
     query = _query().where(networks.c.id.in_(ids)).order_by(networks.c.parameters)
-    return Page(items=_build_all(tx.connection.execute(query).all()))
+    return Page(items=_builder(tx)(tx.connection.execute(query).all()))
 
 
 def read_frontiers(tx: Reading, job_ids: Sequence[str]) -> dict[str, list[Network]]:
@@ -118,7 +124,7 @@ def read_frontiers(tx: Reading, job_ids: Sequence[str]) -> dict[str, list[Networ
     ids = _frontier_ids(networks.c.job_id.in_(job_ids))
     query = _query().where(networks.c.id.in_(ids)).order_by(networks.c.parameters)
     frontiers: dict[str, list[Network]] = {}
-    for network in _build_all(tx.connection.execute(query).all()):
+    for network in _builder(tx)(tx.connection.execute(query).all()):
         frontiers.setdefault(network.job_id, []).append(network)
     return frontiers
 
@@ -162,18 +168,23 @@ def hold_file(tx: Writing, sha256: str, *, size_bytes: int) -> bool:
     return bool(tx.connection.execute(statement).rowcount)
 
 
-def _require_weights(tx: Writing, found: Sequence[NetworkResult]) -> None:
-    wanted = {network.weights_sha256 for network in found}
+def _require_files(tx: Writing, found: Sequence[NetworkResult]) -> None:
+    wanted = {sha256: field for place, n in enumerate(found) for field, sha256 in _files(place, n)}
     query = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(wanted))
     # Locked, so that none is collected between this question and the reference to it.
     locked = query.order_by(artifacts.c.sha256).with_for_update(read=True, key_share=True)
     known = set(tx.connection.execute(locked).scalars())
-    for place, network in enumerate(found):
-        if network.weights_sha256 not in known:
-            field = f"networks.{place}.weights_sha256"
-            raise InvalidInputError(
-                field, network.weights_sha256, "the digest of a file that was uploaded before"
-            )
+    for sha256, field in wanted.items():
+        if sha256 not in known:
+            raise InvalidInputError(field, sha256, "the digest of a file that was uploaded before")
+
+
+def _files(place: int, network: NetworkResult) -> Iterator[tuple[str, str]]:
+    """The field and the digest of each file of a network."""
+    yield f"networks.{place}.weights_sha256", network.weights_sha256
+    for number, export in enumerate(network.exports):
+        if export.sha256 is not None:
+            yield f"networks.{place}.exports.{number}.sha256", export.sha256
 
 
 def _query() -> Select[Any]:
@@ -182,5 +193,9 @@ def _query() -> Select[Any]:
     )
 
 
-def _build_all(rows: Sequence[Row[Any]]) -> list[Network]:
-    return [build(Network, row) for row in rows]
+def _builder(tx: Reading) -> Callable[[Sequence[Row[Any]]], list[Network]]:
+    def build_all(rows: Sequence[Row[Any]]) -> list[Network]:
+        exports = read_exports(tx, [row.id for row in rows])
+        return [build(Network, row, exports=exports.get(row.id, ())) for row in rows]
+
+    return build_all

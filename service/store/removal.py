@@ -1,16 +1,18 @@
 """Deletes jobs with all that belongs to them."""
 
-from sqlalchemy import Table, delete, select
+from sqlalchemy import CompoundSelect, Table, delete, select
 
 from service.errors import ConflictError
 from service.store.jobs import lock_row
 from service.store.tables import (
     attempts,
     events,
+    exports,
     idempotency_keys,
     job_labels,
     job_methods,
     jobs,
+    log_chunks,
     networks,
     records,
     trials,
@@ -20,6 +22,7 @@ from shrinknets.wire import JobState
 
 _OWNED: tuple[Table, ...] = (
     events,
+    exports,
     networks,
     attempts,
     trials,
@@ -38,12 +41,20 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
     """
     if lock_row(tx, job_id).state is JobState.RUNNING:
         raise ConflictError(f"Job {job_id!r} is running: cancel it, and delete it once it ended.")
-    its_files = select(networks.c.weights_sha256).where(networks.c.job_id == job_id).distinct()
-    files = list(tx.connection.execute(its_files).scalars())
+    files = list(tx.connection.execute(_files_of(job_id)).scalars())
     its_trials = select(trials.c.id).where(trials.c.job_id == job_id)
-    tx.connection.execute(delete(records).where(records.c.trial_id.in_(its_trials)))
+    for table in (records, log_chunks):
+        tx.connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
     tx.connection.execute(delete(jobs).where(jobs.c.id == job_id))
     tx.tell("deleted", job_id=job_id)
     return files
+
+
+def _files_of(job_id: str) -> CompoundSelect[str]:
+    weights = select(networks.c.weights_sha256).where(networks.c.job_id == job_id)
+    exported = select(exports.c.sha256).where(
+        exports.c.job_id == job_id, exports.c.sha256.is_not(None)
+    )
+    return weights.union(exported)

@@ -9,10 +9,10 @@ from shrinknets.wire import Wire
 Value = TypeVar("Value", bound=Wire)
 
 
-def build(model: type[Value], row: Row[Any], **given: Any) -> Value:
-    """The value that a row describes; columns that the model does not know are left out.
+def build(model: type[Value], row: Row[Any], **known: Any) -> Value:
+    """The value that a row describes; `known` are fields that come from elsewhere.
 
-    Fields that are given are in no column.
+    Columns that the model does not know are left out.
     """
-    columns = {name: getattr(row, name) for name in model.model_fields if name not in given}
-    return model(**columns, **given)
+    fields = model.model_fields.keys() - known.keys()
+    return model(**{name: getattr(row, name) for name in fields}, **known)

@@ -22,6 +22,7 @@ from service.store.clock import UtcTime
 from shrinknets.wire import (
     AttemptState,
     DatasetSource,
+    ExportFormat,
     JobState,
     Method,
     Outcome,
@@ -255,6 +256,35 @@ networks = Table(
     Index(None, "test_accuracy", "seq"),
     Index(None, "weights_sha256"),
     sqlite_autoincrement=True,
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("network_id", _Id, ForeignKey("networks.id"), primary_key=True),
+    Column("format", _one_of(ExportFormat, "format"), primary_key=True),
+    Column("job_id", _Id, ForeignKey("jobs.id"), nullable=False),
+    # Null where the export failed; then there is a reason.
+    Column("sha256", _Sha256, ForeignKey("artifacts.sha256")),
+    Column("bytes", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "job_id"),
+    Index(None, "sha256"),
+)
+
+log_chunks = Table(
+    "log_chunks",
+    metadata,
+    Column("trial_id", _Id, ForeignKey("trials.id"), primary_key=True),
+    # UTF-8 bytes from the beginning of the trial's log, over all of its attempts.
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt_id", _Id, ForeignKey("attempts.id"), nullable=False),
+    # The same from the beginning of the attempt's.
+    Column("offset", BigInteger, nullable=False),
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("num_lines", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Index(None, "attempt_id"),
 )
 
 events = Table(

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from shrinknets._errors import InvalidInputError, JobNotSucceededError, ShrinkNetsError
-from shrinknets.cli import _datasets, _jobs, _processes
+from shrinknets.cli import _datasets, _jobs, _outputs, _processes
 
 app = typer.Typer(
     help="ShrinkNets finds the right size of a neural network while it trains.",
@@ -26,7 +26,8 @@ for command in (
     _jobs.pause,
     _jobs.resume,
     _jobs.delete,
-    _jobs.download,
+    _outputs.download,
+    _outputs.logs,
 ):
     app.command(name=command.__name__.removesuffix("_jobs"))(command)
 app.add_typer(_datasets.app)

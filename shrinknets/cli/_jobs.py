@@ -52,6 +52,10 @@ def submit(
     epochs: Annotated[int | None, typer.Option(help="Of each trial. [default: 60]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step. [default: 64]")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's step size. [default: 0.001]")] = None,
+    export: Annotated[
+        list[wire.ExportFormat] | None,
+        typer.Option(help="Store the best networks of each trial as this too; once for each."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
     name: Annotated[str, typer.Option(help="For people.")] = "",
     label: Annotated[
@@ -73,7 +77,7 @@ def submit(
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     with Client(url) as client:
         if spec is not None:
-            others = (dataset, method, trials, width, label, priority, *training.values())
+            others = (dataset, method, trials, width, export, label, priority, *training.values())
             if any(others):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
@@ -86,6 +90,7 @@ def submit(
                 trials=trials,
                 widths=width,
                 training={k: v for k, v in training.items() if v is not None} or None,
+                exports=export or (),
                 seed=seed,
                 name=name,
                 labels=_read_labels(label or []) or None,
@@ -96,7 +101,7 @@ def submit(
         elif as_json:
             print_json(job.info)
         else:
-            _print(job.id)
+            print_line(job.id)
             sys.stderr.write(f"{client.url}/jobs/{job.id}\n")
 
 
@@ -130,10 +135,10 @@ def list_jobs(
         print_json(infos)
         return
     if not infos and (state or label):
-        _print("no such jobs")
+        print_line("no such jobs")
         return
     if not infos:
-        _print("no jobs yet: `shrinknets submit --dataset digits --method path` queues one")
+        print_line("no jobs yet: `shrinknets submit --dataset digits --method path` queues one")
         return
     table = Table("job", "state", "name", "data", "trials", "best", "created", box=SIMPLE_HEAD)
     for column in table.columns:
@@ -165,7 +170,7 @@ def cancel(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(info)
     else:
-        _print(f"{info.id} {info.state}" + ("" if info.state.is_final else ", stopping"))
+        print_line(f"{info.id} {info.state}" + ("" if info.state.is_final else ", stopping"))
 
 
 def pause(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
@@ -176,7 +181,7 @@ def pause(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
         print_json(info)
     else:
         is_asked = info.state is wire.JobState.RUNNING
-        _print(f"{info.id} {info.state}" + (", pausing" if is_asked else ""))
+        print_line(f"{info.id} {info.state}" + (", pausing" if is_asked else ""))
 
 
 def resume(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
@@ -186,45 +191,14 @@ def resume(job: JobId, url: Url = None, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(info)
     else:
-        _print(f"{info.id} {info.state}")
+        print_line(f"{info.id} {info.state}")
 
 
 def delete(job: JobId, url: Url = None) -> None:
     """Delete a job with its trials, networks and files; one that runs must be cancelled first."""
     with Client(url) as client:
         client.job(job).delete()
-    _print(f"{job} deleted")
-
-
-def download(
-    job: JobId,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", dir_okay=False, help="Default: NETWORK.safetensors."),
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option(help="A network's id; default: the best by validation.")
-    ] = None,
-    max_parameters: Annotated[
-        int | None, typer.Option(min=1, help="The best of at most so many parameters.")
-    ] = None,
-    url: Url = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Save a job's best network as one safetensors file."""
-    if network is not None and max_parameters is not None:
-        raise typer.BadParameter("--network names one: leave --max-parameters out")
-    with Client(url) as client:
-        if network is None:
-            chosen = client.job(job).best(max_parameters=max_parameters)
-        else:
-            chosen = client.network(network)
-        path = chosen.save(output or Path(f"{chosen.id}.safetensors"))
-    if as_json:
-        print_json({"path": str(path), "network": chosen.info.model_dump(mode="json")})
-    else:
-        _print(f"{path}: {chosen!r}")
+    print_line(f"{job} deleted")
 
 
 def _wait_and_show(client: Client, job: Job, *, as_json: bool) -> None:
@@ -264,9 +238,9 @@ def _read_json(path: Path) -> object:
         raise typer.BadParameter(f"{path} is not JSON: {error}", param_hint="--spec") from error
 
 
-def _print(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
 def print_json(value: object) -> None:
-    _print(TypeAdapter(Any).dump_json(value, indent=2).decode())
+    print_line(TypeAdapter(Any).dump_json(value, indent=2).decode())

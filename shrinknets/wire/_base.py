@@ -53,7 +53,10 @@ Storable = _StorableText(_refuse_unstorable)
 Text = Annotated[str, Storable]
 """Text that every database and every JSON parser can hold."""
 
-Words = Annotated[str, AfterValidator(_replace_unstorable)]
+Replacing = AfterValidator(_replace_unstorable)
+"""The same for words: to be named after the other constraints."""
+
+Words = Annotated[str, Replacing]
 """Words for people, such as a traceback: a character that cannot be stored is replaced."""
 
 MAX_COUNT = 2**53 - 1

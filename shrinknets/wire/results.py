@@ -6,6 +6,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import MAX_COUNT, Count, Text, Wire
+from shrinknets.wire.outputs import NetworkExports, Sha256
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Phase, TrialState
 
@@ -128,8 +129,10 @@ class NetworkResult(Wire):
     step: Count
     """The epoch that it comes from, chosen by validation."""
     lam: float
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    weights_sha256: Sha256
     weights_bytes: Count
+    exports: NetworkExports = ()
+    """In the formats that the job asks for, where the network is on its trial's frontier."""
 
 
 class Network(NetworkResult):
@@ -150,7 +153,7 @@ class Event(Wire):
     job_id: str
     trial_id: str | None
     kind: str
-    """`job`, `trial`, `records` or `networks`: what to read again; `deleted`: it is gone."""
+    """What to read again: `job`, `trial`, `records`, `networks`, `logs`; `deleted`: it is gone."""
     at: datetime
 
 

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from shrinknets.wire._base import Storable, Wire, WrongFieldError
 from shrinknets.wire.datasets import DatasetName
+from shrinknets.wire.outputs import Exports
 from shrinknets.wire.states import Method
 
 # Strict: "10" where the number 10 belongs is a mistake in the caller's program, not a number.
@@ -150,6 +151,9 @@ class JobSpec(Wire):
     sampler: Sampler = Sampler.TPE
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
     """Every trial's own seed follows from this, its method and its number."""
+    exports: Exports = ()
+    """Formats in which the networks on each trial's frontier are stored too. None by default: an
+    export takes seconds, and the weights alone load into plain PyTorch."""
 
     @model_validator(mode="after")
     def _searches_stay_within_the_bounds(self) -> Self:

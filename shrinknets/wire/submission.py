@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
 from shrinknets.wire.datasets import DatasetName
+from shrinknets.wire.outputs import Exports
 from shrinknets.wire.spec import (
     EXAMPLE,
     JobSpec,
@@ -78,6 +79,7 @@ class CloneChanges(Wire):
     training: TrainingSpec | None = None
     sampler: Sampler | None = None
     seed: Seed | None = None
+    exports: Exports | None = None
     labels: Labels | None = None
     priority: Priority | None = None
 

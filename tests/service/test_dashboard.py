@@ -262,3 +262,27 @@ def test_what_was_proposed_is_told_in_few_words(params: dict[str, Any], shown: s
 def test_the_api_description_does_not_list_pages(client: TestClient) -> None:
     paths = json.loads(client.get("/openapi.json").content)["paths"]
     assert all(path.startswith(("/api/", "/healthz", "/readyz", "/metrics")) for path in paths)
+
+
+def test_a_trial_shows_its_log_and_its_files(client: TestClient, worker: WorkerActor) -> None:
+    job_id = worker.submit()
+    ok(worker.claim())
+    attempt = worker.begin()
+    batch = {"offset": 0, "text": f"epoch 1\n{SCRIPT}\n"}
+    ok(worker.post(f"/attempts/{attempt['id']}/logs", attempt["token"], batch))
+    trial_id = attempt["trial"]["id"]
+    path = f"/jobs/{job_id}/trials/{trial_id}"
+    assert f'href="{path}"' in page(client, f"/jobs/{job_id}")
+    text = page(client, path)
+    assert "epoch 1\n&lt;script&gt;" in text
+    assert SCRIPT not in text
+    assert f'data-trial="{trial_id}"' in text
+    assert "Files" not in text
+    ok(worker.end(attempt))
+    worker.finish(1)
+    (other,) = ok(client.get(f"/api/v1/jobs/{job_id}/networks"))["items"]
+    text = page(client, f"/jobs/{job_id}/trials/{other['trial_id']}")
+    assert "Nothing so far." in text
+    assert f"/artifacts/{other['id']}.safetensors" in text
+    page(client, f"/jobs/{job_id}/trials/trial-0000000000", status=404)
+    page(client, f"/jobs/{worker.submit()}/trials/{trial_id}", status=404)

@@ -14,11 +14,15 @@ from service.store import (
     Store,
     audit,
     datasets,
+    exports,
     job_lists,
     jobs,
     keys,
     leases,
+    networks,
+    removal,
     require_head,
+    trial_logs,
     upgrade_to_head,
 )
 from service.store.datasets import DatasetFilter
@@ -214,3 +218,43 @@ def test_what_version_1_stored_is_there_in_this_version(empty_database_url: str)
         with store.reading() as tx:
             assert keys.get_key(tx, made.id) == made
             assert len(job_lists.list_jobs(tx, Slice()).items) == 2
+
+
+def test_networks_of_older_versions_have_no_exports_and_trials_no_log(
+    empty_database_url: str,
+) -> None:
+    engine = upgrade(empty_database_url, "0003")
+    submit_as_in_0001(engine, "job-a", "failed", spec())
+    sha256 = "0" * 64
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO trials (id, job_id, method, number, state, reason, params, seed, "
+                "epochs, train_seconds, widths, created_at) VALUES ('trial-a', 'job-a', 'path', "
+                "0, 'complete', '', '{}', 1, 2, 1.0, '[3]', :time)"
+            ),
+            {"time": TIME},
+        )
+        connection.execute(
+            text("INSERT INTO artifacts (sha256, size_bytes, created_at) VALUES (:s, 3, :time)"),
+            {"s": sha256, "time": TIME},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO networks (id, job_id, trial_id, widths, hidden_units, parameters, "
+                "macs, validation_accuracy, test_accuracy, step, lam, weights_sha256, "
+                "weights_bytes) VALUES ('net-a', 'job-a', 'trial-a', '[3]', 3, 9, 9, 0.5, 0.5, "
+                "1, 0.0, :s, 3)"
+            ),
+            {"s": sha256},
+        )
+    engine.dispose()
+    upgrade_to_head(empty_database_url)
+    with Store(empty_database_url) as store:
+        with store.reading() as tx:
+            assert networks.get_network(tx, "net-a").exports == ()
+            assert trial_logs.read_log(tx, "trial-a").attempts == []
+            (file,) = exports.list_artifacts(tx, "trial-a", content_type="x")
+        assert (file.name, file.sha256) == ("net-a.safetensors", sha256)
+        with store.writing() as tx:
+            assert removal.delete_job(tx, "job-a") == [sha256]

@@ -36,14 +36,16 @@ class SmallService:
                     (self.command, self.path, body, self.headers.get("Lease-Token"))
                 )
                 content = service.content(self.path)
-                self.send_response(service.status)
+                # No file was handed in before.
+                self.send_response(404 if self.command == "HEAD" else service.status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
                 # A server that went away must not go on answering on connections kept alive.
                 self.close_connection = service._server is None
 
-            do_GET = do_POST = do_PUT = answer  # noqa: N815  (names that the base class looks for)
+            do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815  (names that the base class looks for)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -65,9 +67,15 @@ class SmallService:
             return b'{"type": "about:blank", "title": "No", "status": 0, "detail": "not like this"}'
         if path.endswith("/records"):
             return b'{"order": "%s"}' % self.order.value.encode()
+        if path.endswith("/logs"):
+            return b'{"next": 0}'
         if path.endswith("/end"):
             return self.ended
         return self.assignment
 
     def bodies(self, end_of_path: str) -> list[bytes]:
-        return [body for _, path, body, _ in self.requests if path.endswith(end_of_path)]
+        return [
+            body
+            for method, path, body, _ in self.requests
+            if path.endswith(end_of_path) and method != "HEAD"
+        ]

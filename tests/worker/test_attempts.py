@@ -43,8 +43,10 @@ def lease(real_service: RealService, make_spec: Callable[..., JobSpec]) -> Itera
 @pytest.fixture
 def attempts(lease: JobLease, tmp_path: Path) -> Iterator[Attempts]:
     engine = LocalEngine(folder=tmp_path, threads=1)
-    yield Attempts(lease, engine=engine, slots=2, cache=tmp_path / "cache")
+    attempts = Attempts(lease, engine=engine, slots=2, cache=tmp_path / "cache")
+    yield attempts
     engine.close()
+    attempts.close()
 
 
 def announce(lease: JobLease) -> Trial:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -33,6 +34,9 @@ class Engine(Protocol):
 
     def stop(self, attempt_id: str, *, force: bool = False) -> None:
         """Ask the process group to end (SIGTERM), or end it (SIGKILL), without waiting."""
+
+    def output_of(self, attempt_id: str) -> Path:
+        """The file that gets the process's stdout and stderr; it is the caller's to delete."""
 
     def close(self) -> None:
         """Let go of everything; what still runs is killed."""

@@ -7,8 +7,10 @@ nor runs a parallel region: neither survives a fork.
 import argparse
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import importlib
+import io
 import os
 import select
 import signal
@@ -158,6 +160,11 @@ def _redirect_output(log: Path) -> None:
     os.dup2(output, 2)
     os.close(nothing)
     os.close(output)
+    # A process that is killed takes along what Python still holds back: at most half a line.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    faulthandler.enable()
 
 
 def _in_words(exit_code: int) -> str:

@@ -46,7 +46,7 @@ class LocalEngine:
                     "kind": "start",
                     "attempt_id": attempt_id,
                     "variables": dict(variables),
-                    "log": str(self._log(attempt_id)),
+                    "log": str(self.output_of(attempt_id)),
                 }
             )
         except ChannelClosedError:
@@ -71,6 +71,9 @@ class LocalEngine:
             self._channel.send({"kind": "signal", "attempt_id": attempt_id, "signal": number})
         except ChannelClosedError:
             self._lose_server()
+
+    def output_of(self, attempt_id: str) -> Path:
+        return self._folder / f"{attempt_id}.log"
 
     def close(self) -> None:
         if self._server is not None:
@@ -108,12 +111,11 @@ class LocalEngine:
 
     def _ended(self, attempt_id: str, exit_code: int | None, reason: str) -> AttemptExit:
         self._running.discard(attempt_id)
-        log = self._log(attempt_id)
-        last_lines = _last_lines(log)
-        if exit_code == 0:
-            log.unlink(missing_ok=True)
         return AttemptExit(
-            attempt_id=attempt_id, reason=reason, exit_code=exit_code, last_lines=last_lines
+            attempt_id=attempt_id,
+            reason=reason,
+            exit_code=exit_code,
+            last_lines=_last_lines(self.output_of(attempt_id)),
         )
 
     def _lose_server(self) -> None:
@@ -142,9 +144,6 @@ class LocalEngine:
     def _take_lost(self) -> list[AttemptExit]:
         lost, self._lost = self._lost, []
         return lost
-
-    def _log(self, attempt_id: str) -> Path:
-        return self._folder / f"{attempt_id}.log"
 
     @property
     def _server_log(self) -> Path:

@@ -1,5 +1,6 @@
 """The command that trains one trial, started by hand or by an engine."""
 
+import logging
 import os
 import sys
 from functools import partial
@@ -19,6 +20,9 @@ def main() -> int:
 
     SIGTERM keeps its default action, so that it ends the process even inside a long kernel.
     """
+    # Its output is the trial's log. The requests of each second would drown all else.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         environment = TrialEnvironment.read(os.environ)
     except EnvironmentVariableError as error:

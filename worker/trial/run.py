@@ -1,17 +1,20 @@
 """One attempt from its assignment to its end."""
 
+import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from shrinknets.wire import AttemptEnd, NetworkResult, Order, TrialAssignment, TrialState
+from shrinknets.wire import AttemptEnd, ExportFormat, Order, TrialAssignment, TrialState
 from shrinknets_core import Collapse, EpochRecord, TrainedNetwork, TrialEvent, serialise
 from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
+from worker.trial.exporting import Found, with_exports
 from worker.trial.reporter import GiveUp, Reporter
 from worker.trial.training import to_record, to_result, train
 
 Train = Callable[[TrialAssignment], Iterator[TrialEvent]]
 _LAST_LINES = 8
+_log = logging.getLogger(__name__)
 
 
 def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -> None:
@@ -21,29 +24,39 @@ def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -
     ServiceUnreachableError are raised, since then nothing can be handed in.
     """
     assignment = lease.get_assignment()
+    trial, spec = assignment.trial, assignment.spec
+    _log.info(
+        "%s %d of %s: %s, seed %d",
+        *(trial.method.value, trial.number, spec.dataset, trial.params, trial.seed),
+    )
     reporter = Reporter(lease, give_up=give_up)
     try:
-        end = _train_and_report(train(assignment), reporter)
+        end = _train_and_report(train(assignment), reporter, spec.exports)
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
     except Exception as error:  # noqa: BLE001  (a trial fails with its reason, whatever it is)
         traceback.print_exc()
         end = AttemptEnd(state=TrialState.FAILED, reason=_in_words(error))
+    _log.info("%s%s", end.state.value, f": {end.reason.splitlines()[0]}" if end.reason else "")
     reporter.end(end)
 
 
-def _train_and_report(events: Iterator[TrialEvent], reporter: Reporter) -> AttemptEnd:
-    networks: list[NetworkResult] = []
+def _train_and_report(
+    events: Iterator[TrialEvent], reporter: Reporter, exports: Sequence[ExportFormat]
+) -> AttemptEnd:
+    found: list[Found] = []
     for event in events:
         match event:
             case EpochRecord():
                 reporter.report(to_record(event))
             case TrainedNetwork():
-                networks.append(_hand_in(event, reporter))
+                found.append(_hand_in(event, reporter))
             case Collapse():
                 return AttemptEnd(
-                    state=TrialState.INFEASIBLE, reason=event.reason, networks=networks
+                    state=TrialState.INFEASIBLE,
+                    reason=event.reason,
+                    networks=with_exports(found, exports, reporter),
                 )
         match reporter.order:
             case Order.STOP:
@@ -52,12 +65,19 @@ def _train_and_report(events: Iterator[TrialEvent], reporter: Reporter) -> Attem
                 return AttemptEnd(state=TrialState.WAITING, reason="paused on request")
             case Order.CONTINUE:
                 pass
+    networks = with_exports(found, exports, reporter)
     return AttemptEnd(state=TrialState.COMPLETE, networks=networks)
 
 
-def _hand_in(network: TrainedNetwork, reporter: Reporter) -> NetworkResult:
-    weights = serialise(network)
-    return to_result(network, sha256=reporter.upload(weights), num_bytes=len(weights))
+def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
+    saved = serialise(network)
+    result = to_result(network, sha256=reporter.upload(saved), num_bytes=len(saved))
+    _log.info(
+        "network %s: %d parameters, %.1f %% on validation, from epoch %d",
+        *("-".join(map(str, result.widths)), result.parameters),
+        *(100 * result.validation_accuracy, result.step),
+    )
+    return Found(network, result, saved)
 
 
 def _in_words(error: Exception) -> str:

@@ -40,8 +40,11 @@ export class Live {
     this.#source = source;
     source.addEventListener("open", () => this.say(""));
     source.addEventListener("message", (message) => {
-      this.#kinds.add(JSON.parse(message.data).kind);
-      this.#plan(this.#pause - (performance.now() - this.#lastRefresh));
+      const event = JSON.parse(message.data);
+      if (this.#concerns(event)) {
+        this.#kinds.add(event.kind);
+        this.#plan(this.#pause - (performance.now() - this.#lastRefresh));
+      }
     });
     source.addEventListener("error", () => {
       this.say(LOST);
@@ -50,6 +53,12 @@ export class Live {
         setTimeout(() => this.#source === source && this.#openAgain(), RETRY_MS);
       }
     });
+  }
+
+  /** Logs are shown on the page of a trial alone, and there nothing of other trials. */
+  #concerns({ kind, trial_id: trialId }) {
+    const { trial } = this.main.dataset;
+    return trial === undefined ? kind !== "logs" : kind === "job" || trialId === trial;
   }
 
   #openAgain() {
