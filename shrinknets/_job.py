@@ -137,9 +137,17 @@ class Job:
         """
         self._transport.delete(f"/jobs/{self.id}")
 
-    def trials(self) -> list[wire.Trial]:
-        """Return all trials so far, in the order in which they were started."""
-        return list(self._transport.pages(f"/jobs/{self.id}/trials", wire.Trial))
+    def trials(self, *, curves: int | None = None) -> list[wire.Trial]:
+        """Return all trials so far, in the order in which they were started.
+
+        Args:
+            curves: each trial's `curve` too, in at most so many points, 2 to 200.
+
+        Raises:
+            InvalidInputError: `curves` is out of range.
+        """
+        query = {} if curves is None else {"curves": curves}
+        return list(self._transport.pages(f"/jobs/{self.id}/trials", wire.Trial, query=query))
 
     def epochs(self, trial: wire.Trial | str) -> list[wire.Record]:
         """Return what a trial reported, epoch by epoch."""

@@ -8,6 +8,9 @@ from service.api.dependencies import JobId, MaxMacs, MaxParameters, Part, StoreO
 from service.store import networks, trial_lists
 from shrinknets.wire import Method, Network, Page, Trial, TrialSort, TrialState
 
+MAX_POINTS = 200
+"""Of a curve in a list of trials; all epochs of one trial are to be had by themselves."""
+
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
@@ -20,10 +23,21 @@ def list_trials(
     state: Annotated[list[TrialState], Query(description="In any of these states.")] = [],  # noqa: B006 (FastAPI copies it)
     method: Annotated[list[Method], Query(description="Of any of these methods.")] = [],  # noqa: B006
     sort: Annotated[TrialSort, Query(description="A `-` turns it round.")] = TrialSort.CREATED,
+    curves: Annotated[
+        int | None,
+        Query(
+            ge=2,
+            le=MAX_POINTS,
+            description="Each trial's learning curve too, in at most so many points.",
+            examples=[20],
+        ),
+    ] = None,
 ) -> Page[Trial]:
-    """A job's trials, by default in the order of their creation."""
+    """A job's trials, by default in the order of their creation, with their curves if wished."""
     with store.reading() as tx:
-        return trial_lists.list_trials(tx, job_id, part, states=state, methods=method, sort=sort)
+        return trial_lists.list_trials(
+            tx, job_id, part, states=state, methods=method, sort=sort, points=curves
+        )
 
 
 @router.get("/networks", summary="List a job's networks")

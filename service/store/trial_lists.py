@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from service.store.curves import read_curves
 from service.store.jobs import get_row as get_job_row
 from service.store.paging import Slice, Sort, read_sorted_page
 from service.store.rows import build
@@ -34,9 +35,11 @@ def list_trials(
     states: Sequence[TrialState] = (),
     methods: Sequence[Method] = (),
     sort: TrialSort = TrialSort.CREATED,
+    points: int | None = None,
 ) -> Page[Trial]:
     """A page of a job's trials, of any of the states and methods where there are some.
 
+    With their curves, in at most so many points each, where `points` is given.
     Raises NotFoundError, InvalidInputError.
     """
     get_job_row(tx, job_id)
@@ -46,8 +49,10 @@ def list_trials(
     if methods:
         query = query.where(trials.c.method.in_(methods))
     order = Sort.read(sort, _COLUMNS)
-    return read_sorted_page(tx, query, key=trials.c.seq, sort=order, part=part, build=_build_all)
 
+    def build_all(rows: Sequence[Row[Any]]) -> list[Trial]:
+        ids = [row.id for row in rows]
+        curves = {} if points is None else read_curves(tx, ids, points=points)
+        return [build(Trial, row, curve=curves.get(row.id)) for row in rows]
 
-def _build_all(rows: Sequence[Row[Any]]) -> list[Trial]:
-    return [build(Trial, row) for row in rows]
+    return read_sorted_page(tx, query, key=trials.c.seq, sort=order, part=part, build=build_all)

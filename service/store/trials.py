@@ -27,7 +27,7 @@ def create_trial(tx: Writing, job_id: str, token: str, request: TrialRequest) ->
         trials.c.number == request.number,
     )
     if (row := tx.connection.execute(same).one_or_none()) is not None:
-        return build(Trial, row), False
+        return build(Trial, row, curve=None), False
     trial_id = new_id(Kind.TRIAL)
     tx.connection.execute(
         insert(trials).values(
@@ -51,7 +51,7 @@ def get_trial(tx: Reading, trial_id: str) -> Trial:
     row = tx.connection.execute(select(trials).where(trials.c.id == trial_id)).one_or_none()
     if row is None:
         raise NotFoundError("trial", trial_id)
-    return build(Trial, row)
+    return build(Trial, row, curve=None)
 
 
 def summarise(tx: Writing, trial_id: str) -> None:

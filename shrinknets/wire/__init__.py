@@ -45,6 +45,7 @@ from shrinknets.wire.outputs import (
     TrialLog,
 )
 from shrinknets.wire.results import (
+    Curve,
     Event,
     FieldError,
     Job,
@@ -105,6 +106,7 @@ __all__ = [
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Curve",
     "Dataset",
     "DatasetDetails",
     "DatasetFile",

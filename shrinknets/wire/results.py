@@ -48,6 +48,27 @@ class Job(Wire):
     """The worker that holds the job's lease."""
 
 
+class Curve(Wire):
+    """The learning curve of a trial, thinned, as columns of one length."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "step": [1, 31, 60],
+                    "validation_accuracy": [0.31, 0.92, 0.95],
+                    "hidden_units": [100, 41, 19],
+                }
+            ]
+        }
+    )
+
+    step: list[int]
+    validation_accuracy: list[float]
+    hidden_units: list[int]
+    """Alive features of all hidden layers together."""
+
+
 class Trial(Wire):
     """A trial as it stands."""
 
@@ -73,6 +94,8 @@ class Trial(Wire):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    curve: Annotated[Curve | None, Field(exclude_if=lambda curve: curve is None)] = None
+    """All epochs, polishing too; only in lists that were asked for curves."""
 
 
 class Record(Wire):
