@@ -1,12 +1,12 @@
-"""How large the largest network of a job could get, from widths and the data set's shape alone."""
+"""How large the largest network of a job could get, and how long its trials would train."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
-from shrinknets.wire import FixedSearch, JobSubmission, Plan
+from shrinknets.wire import FixedSearch, JobSubmission, Method, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +30,36 @@ class Size:
     macs: int
 
 
-def plan_of(submission: JobSubmission, shape: Shape) -> Plan:
-    """What the submission would become, on data of this shape."""
-    size = largest_size(submission, shape)
+def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float]) -> Plan:
+    """What the submission would become, on data of this shape.
+
+    `pace` has seconds for each epoch that a job asks for, of the methods that are known.
+    """
+    size, chosen = largest_size(submission, shape), submission.methods.chosen()
+    unknown = [method for method in chosen if method not in pace]
     return Plan(
         spec=submission.spec(),
         labels=submission.labels,
         priority=submission.priority,
-        total_trials=sum(submission.methods.chosen().values()),
+        total_trials=sum(chosen.values()),
         largest_parameters=size.parameters,
         largest_macs=size.macs,
-        unknown_because="",
+        training_seconds=None if unknown else _seconds(submission, pace),
+        unknown_because=_why_time_is_unknown(unknown, submission.dataset),
     )
+
+
+def _seconds(submission: JobSubmission, pace: Mapping[Method, float]) -> float:
+    chosen = submission.methods.chosen()
+    trials = sum(pace[method] * num_trials for method, num_trials in chosen.items())
+    return trials * submission.training.epochs
+
+
+def _why_time_is_unknown(methods: Sequence[Method], dataset: str) -> str:
+    if not methods:
+        return ""
+    names = " or ".join(method.value for method in methods)
+    return f"The time: no trial of {names} has ended on {dataset!r} here yet."
 
 
 def largest_size(submission: JobSubmission, shape: Shape) -> Size:

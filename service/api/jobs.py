@@ -13,6 +13,7 @@ from service.api.noting import noted
 from service.estimates import Shape, plan_of
 from service.store import audit, datasets, job_lists, jobs, removal, submissions
 from service.store.job_lists import JobFilter
+from service.store.pace import seconds_per_epoch
 from shrinknets.wire import (
     IDEMPOTENCY_HEADER,
     DatasetName,
@@ -88,7 +89,8 @@ def submit(
     if dry_run:
         with services.store.reading() as tx:
             data = datasets.require_dataset(tx, submission.dataset)
-        plan = plan_of(submission, Shape.of(data.input_shape, data.num_classes))
+            pace = seconds_per_epoch(tx, submission.dataset)
+        plan = plan_of(submission, Shape.of(data.input_shape, data.num_classes), pace)
         return Response(plan.model_dump_json(), media_type="application/json")
     share, owner = share_of(caller, services.settings), caller.keeps_as
     with services.store.writing() as tx:

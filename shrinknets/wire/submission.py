@@ -96,5 +96,8 @@ class Plan(Wire):
     """Weights and biases of the largest network that a trial could train; None if not known."""
     largest_macs: int | None
     """Multiply-accumulate operations of that network for one example; None if not known."""
+    training_seconds: float | None
+    """Of all trials one after the other, at the pace of trials of the same methods that ended on
+    the same data here; None if not known. Slots and workers divide it."""
     unknown_because: str
-    """Why sizes are not known; empty where they are."""
+    """What is not known, and why; empty where all is."""

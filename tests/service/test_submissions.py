@@ -16,7 +16,7 @@ from service.store.tables import idempotency_keys
 from shrinknets.wire import BuiltInDataset, JobSubmission, Role
 from shrinknets_core import load_dataset
 from shrinknets_core.families.mlp import mlp_family
-from tests.service.actors import ok, problem, spec
+from tests.service.actors import WorkerActor, ok, problem, record, spec
 from tests.service.guarded import bearer, make_key
 
 JOBS = "/api/v1/jobs"
@@ -143,9 +143,33 @@ def test_a_dry_run_tells_the_whole_spec_and_stores_nothing(client: httpx.Client)
     assert (plan["labels"], plan["priority"], plan["total_trials"]) == ({"team": "vision"}, 3, 2)
     assert plan["largest_parameters"] == 65 * 20 + 21 * 10 + 11 * 10
     assert plan["largest_macs"] == 64 * 20 + 20 * 10 + 10 * 10
-    assert plan["unknown_because"] == ""
+    assert plan["training_seconds"] is None
+    assert plan["unknown_because"] == (
+        "The time: no trial of shrinknets has ended on 'digits' here yet."
+    )
     assert count_jobs(client) == 0
     assert submit(client, "k").status_code == 201
+
+
+def test_a_dry_run_tells_the_time_at_the_pace_of_trials_that_ended(
+    client: httpx.Client, worker: WorkerActor
+) -> None:
+    worker.submit(training={"epochs": 2})
+    worker.claim()
+    # 0.2, 0.5 and 4 seconds for two epochs each; one trial more that failed.
+    for number, seconds in enumerate((0.1, 0.25, 2.0)):
+        attempt = worker.begin(number)
+        ok(worker.report(attempt, *(record(step, seconds=seconds) for step in (1, 2))))
+        ok(worker.end(attempt))
+    attempt = worker.begin(3)
+    ok(worker.report(attempt, record(1, seconds=99.0)))
+    ok(worker.end(attempt, "failed"))
+    body = spec(methods={"shrinknets": {"trials": 10}}, training={"epochs": 100})
+    plan = ok(client.post(f"{JOBS}?dry_run=true", json=body))
+    assert plan["training_seconds"] == pytest.approx(10 * 100 * 0.25)
+    assert plan["unknown_because"] == ""
+    other = ok(client.post(f"{JOBS}?dry_run=true", json={**body, "dataset": "wine"}))
+    assert other["training_seconds"] is None
 
 
 def test_a_dry_run_says_what_is_wrong(client: httpx.Client) -> None:
