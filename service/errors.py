@@ -116,6 +116,18 @@ class TooManyFailuresError(ServiceError):
         )
 
 
+class TooManyRequestsError(ServiceError):
+    """A key, or an address without one, makes requests faster than it may."""
+
+    def __init__(self, per_second: float, retry_seconds: float) -> None:
+        self.retry_seconds = math.ceil(retry_seconds)
+        super().__init__(
+            f"More than {per_second:g} requests per second came from you for a while: wait "
+            f"{self.retry_seconds} s. The service's operator can raise "
+            "SHRINKNETS_MAX_REQUESTS_PER_SECOND."
+        )
+
+
 class TooManyJobsError(ServiceError):
     """A key has as many jobs in the queue as it may have."""
 

@@ -26,6 +26,7 @@ from service.errors import (
     TooLargeError,
     TooManyFailuresError,
     TooManyJobsError,
+    TooManyRequestsError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedMediaError,
@@ -46,6 +47,7 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
     (UnauthorizedError, HTTPStatus.UNAUTHORIZED, "unauthorized"),
     (ForbiddenError, HTTPStatus.FORBIDDEN, "forbidden"),
     (TooManyFailuresError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-failures"),
+    (TooManyRequestsError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests"),
     (TooManyJobsError, HTTPStatus.TOO_MANY_REQUESTS, "too-many-jobs"),
     (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
     (UnsupportedMediaError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
@@ -157,7 +159,7 @@ def _headers(error: ServiceError) -> dict[str, str] | None:
     match error:
         case UnauthorizedError():
             return {"WWW-Authenticate": "Bearer"}
-        case TooManyFailuresError():
+        case TooManyFailuresError() | TooManyRequestsError():
             return {"Retry-After": str(error.retry_seconds)}
         case UnavailableError():
             return {"Retry-After": str(RETRY_SECONDS)}

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     """Streams of events that may be open at once; open pages have one each."""
     expire_every_seconds: PositiveFloat = 1.0
     """How often leases that ran out are looked for."""
+    max_requests_per_second: PositiveFloat = 1000.0
+    """Of one key, or of one address where no key is needed; five seconds' worth may come at once,
+    further ones are refused with 429. Trials with the token of their attempt are not counted."""
     max_queued_jobs_per_key: Annotated[int, Field(ge=1)] = 1000
     """Jobs of one key that may be queued or paused at once, further ones are refused with 429; who
     needs no key counts as one."""

@@ -41,7 +41,8 @@ from worker.errors import (
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_AWAY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes(504)})
+# Who is told to come back later does so, whatever the reason.
+_AWAY = frozenset(map(httpx.codes, (429, 502, 503, 504)))
 _NOT_ALLOWED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _PUBLIC = "/api/v1"
 _WORKER = "/api/v1/worker"

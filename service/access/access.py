@@ -8,6 +8,7 @@ from starlette.requests import Request
 from service.access.failures import Failures
 from service.access.identity import ANYBODY, Identity
 from service.access.keyring import Keyring
+from service.access.rates import Rates
 from service.access.sessions import COOKIE, Sessions
 from service.errors import UnauthorizedError
 from service.settings import Settings
@@ -32,6 +33,7 @@ class Access:
         self.keyring = Keyring(store, settings)
         self.sessions = Sessions(settings.data_dir)
         self.failures = Failures()
+        self.rates = Rates(settings.max_requests_per_second)
 
     async def identify(self, request: Request) -> Identity:
         """Who makes a request.

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.access.access import Access, key_in
+from service.access.access import Access, address_of, key_in
 from service.access.identity import Identity, Permission, roles_with
 from service.access.origins import SAFE_METHODS, require_own_page
 from service.errors import ForbiddenError, UnauthorizedError
@@ -41,11 +41,12 @@ class Guard:
         return self._reading if method in SAFE_METHODS else self._writing
 
     async def __call__(self, request: Request, documented: _Documented) -> None:  # noqa: ARG002
-        """Raises UnauthorizedError, ForbiddenError, TooManyFailuresError."""
+        """Raises UnauthorizedError, ForbiddenError, TooManyFailuresError, TooManyRequestsError."""
         access: Access = request.app.state.services.access
         identity = await access.identify(request)
         if key_in(request) is None:
             require_own_page(request, by_cookie=identity.by_cookie)
+        access.rates.count(identity, address_of(request))
         self._require(identity, self.asks(request.method))
         request.state.identity = identity
 
@@ -64,7 +65,7 @@ class AttemptGuard(Guard):
     """
 
     async def __call__(self, request: Request, documented: _Documented) -> None:
-        """Raises UnauthorizedError, ForbiddenError, TooManyFailuresError."""
+        """Raises UnauthorizedError, ForbiddenError, TooManyFailuresError, TooManyRequestsError."""
         try:
             await super().__call__(request, documented)
         except UnauthorizedError:

@@ -38,8 +38,8 @@ _REFUSED: Responses = {
     403: {"model": Problem, "description": "The role of the key does not allow this."},
     429: {
         "model": Problem,
-        "description": "Too many wrong keys came from this address, or the key has too many "
-        "queued jobs.",
+        "description": "Too many wrong keys came from this address, too many requests from you, or "
+        "the key has too many queued jobs.",
         "headers": {"Retry-After": {"schema": {"type": "integer"}}},
     },
 }
