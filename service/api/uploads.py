@@ -38,6 +38,7 @@ def _allowed(token: Token, services: ServicesOf) -> None:
     "/artifacts/{sha256}",
     summary="Is a file there?",
     dependencies=[Depends(_allowed)],
+    response_class=Response,
     responses={200: {"description": "It is: there is no need to hand it in."}},
 )
 def look(sha256: Sha256, services: ServicesOf) -> Response:
