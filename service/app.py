@@ -1,11 +1,12 @@
 """Puts the service together."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
+from starlette.routing import NoMatchFound
 from starlette.types import ASGIApp
 
 from service import api, dashboard, problems
@@ -77,6 +78,7 @@ def _assemble(settings: Settings) -> Services:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    _finish_routes(app)
     services.bell.bind()
     try:
         await run_in_threadpool(prepare_database, services.settings)
@@ -85,6 +87,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         services.bell.close()
         services.store.close()
+
+
+def _finish_routes(app: FastAPI) -> None:
+    # FastAPI does so when a route is first looked for, and then not safely in several threads.
+    with suppress(NoMatchFound):
+        app.url_path_for("")
 
 
 def prepare_database(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from service.services import Services
-from service.store import News, events, leases, submissions
+from service.store import News, events, expiry, submissions
 
 POLL_SECONDS = 1.0
 """How late news of another service process are heard at most, where the database tells nothing."""
@@ -72,9 +72,9 @@ class _Expiry:
         now = time.monotonic()
         with self._store.writing() as tx:
             if now >= self._jobs_from:
-                leases.expire_jobs(tx)
+                expiry.expire_jobs(tx)
             if now >= self._attempts_from:
-                leases.expire_attempts(tx)
+                expiry.expire_attempts(tx)
             submissions.forget_old_keys(tx)
 
 

@@ -54,17 +54,7 @@ class Dataset:
             NotFoundError: it is one that every worker has, which is no file.
             FileNotFoundError: there is no such folder.
         """
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"cannot save {target}: there is no folder {target.parent}")
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                self._transport.download(f"/datasets/{self.name}/content", file)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
+        return self._transport.save(f"/datasets/{self.name}/content", path)
 
     def delete(self) -> None:
         """Delete it. Raises ConflictError where jobs use it, or every worker has it."""

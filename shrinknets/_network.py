@@ -78,17 +78,7 @@ class Network:
         """
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"cannot save {target}: there is no folder {target.parent}")
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                self._transport.download(f"/networks/{self.id}/{FORMATS[format]}", file)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
+        return self._transport.save(f"/networks/{self.id}/{FORMATS[format]}", path)
 
     def architecture(self) -> dict[str, Any]:
         """Return what the network is: family, widths before and after, features that stayed."""

@@ -22,7 +22,25 @@ from shrinknets import wire
 PART_BYTES = 2**18
 
 
-class JobProgress:
+class _Shown:
+    """Draws its progress for as long as the block runs."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+class JobProgress(_Shown):
     """Shows trials done, the best accuracy so far, units alive and the time left.
 
     Args:
@@ -57,20 +75,8 @@ class JobProgress:
             units="" if units is None else f" · {units} units alive",
         )
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-
-class UploadProgress:
+class UploadProgress(_Shown):
     """Shows how much of a file has been sent, and how fast.
 
     Args:
@@ -96,15 +102,3 @@ class UploadProgress:
         while part := file.read(PART_BYTES):
             yield part
             self._progress.advance(self._task, len(part))
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()

@@ -1,8 +1,10 @@
 """HTTP to the service: one connection pool, and every failure as one of the client's errors."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import httpx
@@ -150,8 +152,27 @@ class Transport:
         options = {"params": query, "headers": headers, "timeout": timeout}
         return _parsed(self._request("POST", path, content=chunks, **options), kind)
 
-    def download(self, path: str, target: IO[bytes]) -> None:
-        """Write a file as it comes; raises ServiceUnreachableError or ServiceError."""
+    def save(self, path: str, file: str | os.PathLike[str]) -> Path:
+        """Download to a file; one of this name is replaced once the new one is complete.
+
+        Raises:
+            ServiceUnreachableError, ServiceError: it cannot be had.
+            FileNotFoundError: there is no such folder.
+            OSError: the file can't be written.
+        """
+        target = Path(file)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"cannot save {target}: there is no folder {target.parent}")
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            with partial.open("wb") as content:
+                self._download(path, content)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+    def _download(self, path: str, target: IO[bytes]) -> None:
         try:
             with self._http.stream("GET", path) as response:
                 if response.is_error:

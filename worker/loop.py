@@ -17,7 +17,8 @@ from worker.device import describe_device, num_cores
 from worker.driver import Driver
 from worker.engines import Engine, LocalEngine
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
-from worker.service_client import JobLease, Patience, ServiceClient
+from worker.patience import Patience
+from worker.service_client import JobLease, ServiceClient
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.errors import LeaseLostError, NotFoundError
 from service.store.clock import now
-from service.store.facts import Claimed, LeasesLost
+from service.store.facts import Claimed
 from service.store.ids import digest, new_token
 from service.store.jobs import (
     HAS_MORE,
@@ -169,67 +169,6 @@ def get_attempt_row(tx: Reading, attempt_id: str) -> Row[Any]:
     if row is None:
         raise NotFoundError("attempt", attempt_id)
     return row
-
-
-def expire_jobs(tx: Writing) -> list[str]:
-    """Take the jobs of silent workers back: to the queue, or cancelled or paused as was asked."""
-    overdue = (
-        select(jobs.c.id)
-        .where(jobs.c.state == JobState.RUNNING, jobs.c.lease_expires_at < now())
-        .order_by(jobs.c.seq)
-        .with_for_update(skip_locked=True, key_share=True)
-    )
-    ids = list(tx.connection.execute(overdue).scalars())
-    if not ids:
-        return []
-    tx.facts.append(LeasesLost(what="job", count=len(ids)))
-    lose_attempts(tx, attempts.c.job_id.in_(ids), reason="Its worker was silent for too long.")
-    nobody: dict[str, Any] = {
-        "worker": None,
-        "token_digest": None,
-        "lease_expires_at": None,
-        "pause_requested_at": None,
-    }
-    cancelled = move(
-        tx,
-        JOBS,
-        jobs.c.id.in_(ids),
-        jobs.c.cancel_requested_at.is_not(None),
-        before=JobState.RUNNING,
-        after=JobState.CANCELLED,
-        reason="Cancelled on request, after its worker went silent.",
-        **nobody,
-    )
-    cancel_trials(tx, [row.id for row in cancelled], reason="The job was cancelled.")
-    move(
-        tx,
-        JOBS,
-        jobs.c.id.in_(ids),
-        jobs.c.pause_requested_at.is_not(None),
-        before=JobState.RUNNING,
-        after=JobState.PAUSED,
-        reason="Paused on request, after its worker went silent.",
-        **nobody,
-    )
-    move(
-        tx,
-        JOBS,
-        jobs.c.id.in_(ids),
-        before=JobState.RUNNING,
-        after=JobState.QUEUED,
-        reason="Its worker was silent for too long; it waits for another.",
-        **nobody,
-    )
-    return ids
-
-
-def expire_attempts(tx: Writing) -> list[str]:
-    """Give up the processes that were silent for too long; their trials wait for another."""
-    reason = "Its process was silent for too long."
-    lost = lose_attempts(tx, attempts.c.lease_expires_at < now(), reason=reason)
-    if lost:
-        tx.facts.append(LeasesLost(what="attempt", count=len(lost)))
-    return lost
 
 
 def lose_attempts(tx: Writing, which: ColumnElement[bool], *, reason: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Single steps of clients and workers on the store, each in a transaction of its own."""
 
-from service.store import Store, attempts, jobs, leases, trials
+from service.store import Store, attempts, expiry, jobs, leases, trials
 from shrinknets.wire import (
     Attempt,
     AttemptEnd,
@@ -59,8 +59,8 @@ def end(store: Store, attempt: Attempt, state: TrialState = TrialState.COMPLETE)
 
 def expire(store: Store) -> None:
     with store.writing() as tx:
-        leases.expire_jobs(tx)
-        leases.expire_attempts(tx)
+        expiry.expire_jobs(tx)
+        expiry.expire_attempts(tx)
 
 
 def job_state(store: Store, job_id: str) -> JobState:

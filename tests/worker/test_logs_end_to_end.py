@@ -24,7 +24,8 @@ from shrinknets.wire import (
 from tests.worker.real_processes import RealService, wait_for
 from worker.attempts import Attempts
 from worker.engines import LocalEngine, stop_all
-from worker.service_client import JobLease, Patience, ServiceClient
+from worker.patience import Patience
+from worker.service_client import JobLease, ServiceClient
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 

@@ -10,7 +10,8 @@ import pytest
 from shrinknets.wire import ClaimRequest
 from tests.worker.small_service import SmallService
 from worker.errors import LeaseLostError, RefusedError, ServiceUnreachableError
-from worker.service_client import AttemptLease, Patience, ServiceClient
+from worker.patience import Patience
+from worker.service_client import AttemptLease, ServiceClient
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_a_refusal_tells_the_problem_and_is_not_repeated(
     assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_a_service_that_cannot_now_is_asked_again(
     service: SmallService, lease: AttemptLease, status: int
 ) -> None:

@@ -6,7 +6,8 @@ import sys
 from functools import partial
 
 from worker.errors import EnvironmentVariableError, LeaseLostError, ServiceUnreachableError
-from worker.service_client import AttemptLease, Patience, ServiceClient
+from worker.patience import Patience
+from worker.service_client import AttemptLease, ServiceClient
 from worker.trial.dataset_cache import DatasetCache
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
