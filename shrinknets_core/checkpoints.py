@@ -174,7 +174,7 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         tensor = tensors[name]
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -1,6 +1,5 @@
 """A training that goes on from a checkpoint gives bit for bit what one in one piece gives."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -182,8 +181,8 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_difference(
         checkpoint.restore(train_fixed(digits, widths=(6,), options=quick))
     with pytest.raises(CheckpointError, match="method is 'fixed' there and 'shrinknets' here"):
         checkpoint.restore(train_shrinking(digits, widths=(5,), options=quick, lam=0.1))
+    other = TrainOptions(**{**asdict(quick), "seed": 99})
     with pytest.raises(CheckpointError, match=r"options\.seed"):
-        other = TrainOptions(**{**asdict(quick), "seed": 99})
         checkpoint.restore(train_fixed(digits, widths=(5,), options=other))
 
 
@@ -202,7 +201,7 @@ def test_any_damage_to_the_file_is_noticed(
     path = tmp_path / "x.checkpoint"
     Checkpoint.of(run).save(path)
     whole = path.read_bytes()
-    assert os.listdir(tmp_path) == ["x.checkpoint"]
+    assert list(tmp_path.iterdir()) == [path]
     assert Checkpoint.load(path).step == 1
     rng = torch.Generator().manual_seed(0)
     for place in torch.randint(len(whole), (200,), generator=rng).tolist():
