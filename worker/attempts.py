@@ -10,7 +10,7 @@ from worker.engines import AttemptExit, Engine
 from worker.errors import LeaseLostError
 from worker.log_shipping import LogShipper
 from worker.service_client import AttemptLease, JobLease
-from worker.trial.environment import TrialEnvironment
+from worker.trial.environment import CHECKPOINT_SECONDS, TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 
 _RETRY_SECONDS = 1.0
@@ -44,11 +44,13 @@ class Attempts:
         engine: Engine,
         slots: int,
         cache: Path,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
         api_key: str | None = None,
     ) -> None:
-        """Trials keep in `cache` what they fetch."""
+        """Trials keep in `cache` what they fetch, and take a checkpoint every so many seconds."""
         self._lease = lease
         self._cache = cache
+        self._checkpoint_seconds = checkpoint_seconds
         self._engine = engine
         self._slots = slots
         self._waiting: deque[_Waiting] = deque()
@@ -102,6 +104,7 @@ class Attempts:
             attempt_id=attempt.id,
             token=attempt.token,
             cache=self._cache,
+            checkpoint_seconds=self._checkpoint_seconds,
         )
         self._logs.follow(attempt, self._engine.output_of(attempt.id))
         self._engine.start(attempt.id, environment.variables())

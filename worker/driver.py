@@ -38,6 +38,7 @@ class Driver:
             engine=engine,
             slots=settings.slots,
             cache=settings.cache,
+            checkpoint_seconds=settings.checkpoint_seconds,
             api_key=settings.key(),
         )
         self._failures_in_a_row = 0
