@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,19 @@ from shrinknets.wire import (
     Record,
     ShrinkNetsSearch,
     Trial,
+    TrialLog,
     TrialState,
 )
 from tests.worker.real_processes import RealService, RealWorker, all_gone, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
-MakeSpec = Callable[..., JobSpec]
+Facts = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 StartWorker = Callable[..., RealWorker]
 VARIABLE = "SHRINKNETS_WORKER_CHECKPOINT_SECONDS"
-NEVER = "1000"
-LONG = {"epochs": 120, "batch_size": 16}
+ALWAYS, NEVER = "0", "1000"
+# Of many steps, so that an epoch takes longer than all that is asked of the service for it.
+LONG = {"epochs": 12, "batch_size": 4}
 METHODS = {
     "fixed": Methods(fixed=FixedSearch(trials=1)),
     "shrinknets": Methods(shrinknets=ShrinkNetsSearch(trials=1, lam=LogRange(low=1e-2, high=2e-2))),
@@ -63,21 +66,41 @@ def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[StartWor
         worker.kill()
 
 
-@pytest.fixture
-def spec_of(make_spec: MakeSpec) -> Callable[[str], JobSpec]:
-    """A job of one trial that takes some seconds."""
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Facts]:
+    """The records and networks of a method's trial that nothing disturbed."""
 
-    def make(method: str, **changes: Any) -> JobSpec:
-        network = MLPBounds(widths=(64, 32))
-        training = {"epochs": 24, "batch_size": 16} if method == "path" else LONG
-        fields = {"network": network, "training": training, **changes}
-        return make_spec(methods=METHODS[method], **fields)
+    @cache
+    def run(method: str) -> Facts:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        service = RealService(folder)
+        worker = RealWorker(service.url, folder, "--slots", "1", "--once")
+        try:
+            return facts_of(service, finished(service, service.submit(spec_of(method))))
+        finally:
+            worker.kill()
+            service.http.close()
+            service.kill()
 
-    return make
+    return run
+
+
+def spec_of(method: str) -> JobSpec:
+    """A job of one trial that takes a second or two on an idle machine."""
+    training = {"epochs": 4, "batch_size": 16} if method == "path" else LONG
+    return JobSpec.model_validate(
+        {
+            "dataset": "digits",
+            "network": MLPBounds(widths=(16, 8)),
+            "methods": METHODS[method],
+            "training": training,
+            "seed": 3,
+        }
+    )
 
 
 def the_trial(service: RealService, job_id: str) -> Trial:
-    (trial,) = wait_for(lambda: service.list_trials(job_id), seconds=30)
+    (trial,) = wait_for(lambda: service.list_trials(job_id), seconds=60)
     return trial
 
 
@@ -102,12 +125,8 @@ def networks_of(service: RealService, trial: Trial) -> list[dict[str, Any]]:
 
 
 def log_of(service: RealService, trial: Trial) -> str:
-    logs = service.http.get(f"/trials/{trial.id}/logs").raise_for_status().json()
-    return (
-        "".join(str(part["text"]) for part in logs["attempts"])
-        if "attempts" in logs
-        else str(logs["text"])
-    )
+    answer = service.http.get(f"/trials/{trial.id}/logs").raise_for_status()
+    return TrialLog.model_validate_json(answer.content).as_text()
 
 
 def resumed_at(service: RealService, trial: Trial) -> list[int]:
@@ -116,7 +135,7 @@ def resumed_at(service: RealService, trial: Trial) -> list[int]:
 
 
 def finished(service: RealService, job_id: str) -> Trial:
-    job = service.wait_until_final(job_id, seconds=180)
+    job = service.wait_until_final(job_id, seconds=300)
     assert job.state is JobState.SUCCEEDED, job.reason
     trial = the_trial(service, job_id)
     assert trial.state is TrialState.COMPLETE
@@ -124,15 +143,8 @@ def finished(service: RealService, job_id: str) -> Trial:
     return trial
 
 
-def expect_equal(service: RealService, trial: Trial, undisturbed: Trial) -> None:
-    assert records_of(service, trial) == records_of(service, undisturbed)
-    assert networks_of(service, trial) == networks_of(service, undisturbed)
-
-
-def undisturbed_run(service: RealService, start_worker: StartWorker, spec: JobSpec) -> Trial:
-    job_id = service.submit(spec)
-    start_worker("--once")
-    return finished(service, job_id)
+def facts_of(service: RealService, trial: Trial) -> Facts:
+    return records_of(service, trial), networks_of(service, trial)
 
 
 def with_checkpoints(service: RealService, job_id: str, number: int = 1) -> Trial:
@@ -141,42 +153,40 @@ def with_checkpoints(service: RealService, job_id: str, number: int = 1) -> Tria
         assert not trial.state.is_final, "it was over too soon for this test"
         return trial if len(kept(service, trial)) >= number else None
 
-    return wait_for(look, seconds=60)
+    return wait_for(look, seconds=120)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_another_worker_goes_on_where_a_killed_one_left_a_checkpoint(
     real_service: RealService,
     start_worker: StartWorker,
-    spec_of: Callable[..., JobSpec],
+    undisturbed: Callable[[str], Facts],
     monkeypatch: pytest.MonkeyPatch,
     method: str,
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "0.3")
-    spec = spec_of(method)
-    expected = undisturbed_run(real_service, start_worker, spec)
-    job_id = real_service.submit(spec)
+    monkeypatch.setenv(VARIABLE, ALWAYS)
+    job_id = real_service.submit(spec_of(method))
     first = start_worker()
     trial = with_checkpoints(real_service, job_id, 2)
     newest = kept(real_service, trial)[0]
     family = first.family()
     first.process.kill()
     assert all_gone(family)
+    monkeypatch.setenv(VARIABLE, NEVER)
     start_worker("--once")
     done = finished(real_service, job_id)
     (step,) = resumed_at(real_service, done)
     assert step >= newest.step
-    expect_equal(real_service, done, expected)
+    assert facts_of(real_service, done) == undisturbed(method)
 
 
 def test_a_trial_whose_forkserver_was_killed_goes_on_too(
     real_service: RealService,
     start_worker: StartWorker,
-    spec_of: Callable[..., JobSpec],
+    undisturbed: Callable[[str], Facts],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "0.3")
-    expected = undisturbed_run(real_service, start_worker, spec_of("fixed"))
+    monkeypatch.setenv(VARIABLE, ALWAYS)
     job_id = real_service.submit(spec_of("fixed"))
     worker = start_worker("--once")
     with_checkpoints(real_service, job_id)
@@ -186,14 +196,14 @@ def test_a_trial_whose_forkserver_was_killed_goes_on_too(
     # given up as lost.
     done = finished(real_service, job_id)
     assert resumed_at(real_service, done)
-    expect_equal(real_service, done, expected)
+    assert facts_of(real_service, done) == undisturbed("fixed")
 
 
 @pytest.mark.parametrize("how", ["paused", "told to stop"])
 def test_a_trial_that_is_stopped_in_order_does_no_epoch_twice(
     real_service: RealService,
     start_worker: StartWorker,
-    spec_of: Callable[..., JobSpec],
+    undisturbed: Callable[[str], Facts],
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
@@ -201,10 +211,9 @@ def test_a_trial_that_is_stopped_in_order_does_no_epoch_twice(
     # This machine may have better things to do at this moment.
     monkeypatch.setenv("SHRINKNETS_WORKER_FLAG_SECONDS", "10")
     monkeypatch.setenv("SHRINKNETS_WORKER_TERMINATE_SECONDS", "10")
-    expected = undisturbed_run(real_service, start_worker, spec_of("shrinknets"))
     job_id = real_service.submit(spec_of("shrinknets"))
     worker = start_worker()
-    wait_for(lambda: the_trial(real_service, job_id).epochs >= 5, seconds=60)
+    wait_for(lambda: the_trial(real_service, job_id).epochs >= 2, seconds=120)
     if how == "paused":
         real_service.pause(job_id)
         wait_for(lambda: real_service.get_job(job_id).state is JobState.PAUSED, seconds=20)
@@ -221,20 +230,19 @@ def test_a_trial_that_is_stopped_in_order_does_no_epoch_twice(
     start_worker("--once")
     done = finished(real_service, job_id)
     assert resumed_at(real_service, done) == [last.step]
-    expect_equal(real_service, done, expected)
+    assert facts_of(real_service, done) == undisturbed("shrinknets")
 
 
 @pytest.mark.parametrize("damaged", [1, 2])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_or_to_the_start(
     real_service: RealService,
     start_worker: StartWorker,
-    spec_of: Callable[..., JobSpec],
+    undisturbed: Callable[[str], Facts],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     damaged: int,
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "0.3")
-    expected = undisturbed_run(real_service, start_worker, spec_of("fixed"))
+    monkeypatch.setenv(VARIABLE, ALWAYS)
     job_id = real_service.submit(spec_of("fixed"))
     first = start_worker()
     with_checkpoints(real_service, job_id, 2)
@@ -255,4 +263,4 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_or_to_the_start(
         assert f"the checkpoint of epoch {one.step} cannot be used" in log
     assert resumed_at(real_service, done) == [one.step for one in both[damaged:]]
     assert ("starts from the beginning" in log) == (damaged == 2)
-    expect_equal(real_service, done, expected)
+    assert facts_of(real_service, done) == undisturbed("fixed")
