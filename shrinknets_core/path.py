@@ -7,11 +7,11 @@ from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, EpochRecord, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
-from shrinknets_core.finishing import finish
 from shrinknets_core.method import LambdaControl
-from shrinknets_core.polishing import polish
+from shrinknets_core.polish_queue import PolishQueue
 from shrinknets_core.shrinking import WARMUP_SHARE, collapse, shrink_options, warm_up
-from shrinknets_core.training import Choice, Loop, TrainOptions
+from shrinknets_core.snapshots import take_snapshot
+from shrinknets_core.training import Loop, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class PathOptions:
     Attributes:
         shrink_rate: share of the living features that an epoch removes.
         slow_units: below this many features the rate falls in proportion to what is left.
+        least_units: so many features go in an epoch, on average, however few are left.
         snapshot_ratio: a network is kept each time the parameters fell by this factor.
         polish_share: of the options' epochs, for each network that is kept.
         first_lam: where λ starts, in loss per unit of gate.
@@ -30,6 +31,7 @@ class PathOptions:
 
     shrink_rate: float = 0.02
     slow_units: int = 40
+    least_units: float = 0.2
     snapshot_ratio: float = 0.8
     polish_share: float = 0.25
     first_lam: float = 1e-3
@@ -43,6 +45,8 @@ class PathOptions:
         for name in ("first_lam", "max_rise"):
             if not getattr(self, name) > 0:
                 raise OptionError(name, expected="positive", got=getattr(self, name))
+        if not self.least_units >= 0:
+            raise OptionError("least_units", expected="at least 0", got=self.least_units)
 
 
 def follow_path(
@@ -86,26 +90,30 @@ def _walk(loop: Loop, options: TrainOptions, path: PathOptions) -> Iterator[Tria
     if not shrinker.groups:
         yield Collapse(step=loop.step, reason="there is nothing that could be removed")
         return
-    size = loop.trainee.size(loop.trainee.widths())
-    kept_size, has_networks = size.parameters, False
     control = LambdaControl(
         shrinker.method.count().num_features,
         first_lam=path.first_lam,
         rate=path.shrink_rate,
         slow_below=path.slow_units,
+        least=path.least_units,
         max_rise=path.max_rise,
     )
+    kept_size = loop.trainee.size(loop.trainee.widths()).parameters
+    has_networks = False
+    queue = PolishQueue(loop, options, epochs=max(1, round(options.epochs * path.polish_share)))
     for _ in range(path.max_epochs):
         record = _shrink_epoch(loop, control, lr=options.lr)
         yield record
         if names := shrinker.collapsed():
             if not has_networks:
                 yield collapse(record.step, names, record.lam)
-            return
+            break
         if record.parameters <= path.snapshot_ratio * kept_size:
             kept_size = record.parameters
             has_networks = True
-            yield from _snapshot(loop, options, path, lam=record.lam)
+            loop.collect()
+            yield from queue.add(take_snapshot(loop.trainee, lam=record.lam))
+    yield from queue.flush()
 
 
 def _shrink_epoch(loop: Loop, control: LambdaControl, *, lr: float) -> EpochRecord:
@@ -116,17 +124,3 @@ def _shrink_epoch(loop: Loop, control: LambdaControl, *, lr: float) -> EpochReco
     record = loop.epoch(phase=Phase.SHRINK, lr=lr)
     control.correct(shrinker.method.count().num_features)
     return record
-
-
-def _snapshot(
-    loop: Loop, options: TrainOptions, path: PathOptions, *, lam: float
-) -> Iterator[TrialEvent]:
-    """Polish a copy of the network as it is; the loop goes on from where it was."""
-    loop.collect()
-    choice = Choice()
-    epochs = max(1, round(options.epochs * path.polish_share))
-    yield from polish(
-        loop.trainee, loop.split, options, choice, first_step=loop.step, epochs=epochs
-    )
-    loop.step += epochs
-    yield finish(choice, loop.split, loop.trainee, lam=lam)

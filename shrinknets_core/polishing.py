@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from shrinknets_core.data import Split
 from shrinknets_core.events import EpochRecord, Phase
+from shrinknets_core.snapshots import Origin
 from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
@@ -14,14 +15,19 @@ def anneal(
 ) -> Iterator[EpochRecord]:
     """Train on while the step size falls to zero along a cosine; offers each epoch to choice."""
     for epoch in range(epochs):
-        share = (epoch + 1) / (epochs + 1)
-        record = loop.epoch(phase=phase, lr=lr * (1 + math.cos(math.pi * share)) / 2)
+        record = loop.epoch(phase=phase, lr=annealed(lr, epoch, epochs))
         choice.offer(record, loop.trainee)
         yield record
 
 
+def annealed(lr: float, epoch: int, epochs: int) -> float:
+    """Return the step size of one of so many epochs, the first of which is 0."""
+    share = (epoch + 1) / (epochs + 1)
+    return lr * (1 + math.cos(math.pi * share)) / 2
+
+
 def polish(
-    trainee: Trainee,
+    origin: Origin,
     split: Split,
     options: TrainOptions,
     choice: Choice,
@@ -30,7 +36,7 @@ def polish(
     epochs: int,
 ) -> Iterator[EpochRecord]:
     """Anneal a plain copy of a network that has shrunk; its dead features must be collected."""
-    widths = [len(ids) for ids in trainee.kept()]
-    copy = Trainee(trainee.family, trainee.plain(), split, widths)
+    widths = [len(ids) for ids in origin.kept()]
+    copy = Trainee(origin.family, origin.plain(), split, widths)
     loop = Loop(copy, split, options, first_step=first_step)
     yield from anneal(loop, choice, lr=options.lr, epochs=epochs, phase=Phase.POLISH)

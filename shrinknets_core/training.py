@@ -13,6 +13,7 @@ from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
 from shrinknets_core.method import Rule, ShrinkOptions
+from shrinknets_core.snapshots import HasPlain
 from shrinknets_core.trainee import Trainee
 
 EVALUATION_ROWS = 8192
@@ -167,7 +168,7 @@ class Loop:
         module, shrinker = self.trainee.module, self._shrinker
         module.train()
         total = torch.zeros((), device=self.split.train.x.device)
-        for x, y in self._batches(self.split.train):
+        for x, y in draw_batches(self.split.train, self._batch_size, self._rng):
             loss = cross_entropy(module(x), y)
             total += loss.detach() * len(y)
             if shrinker is not None and self._penalises:
@@ -185,16 +186,20 @@ class Loop:
             shrinker.end_epoch()
         return float(total) / len(self.split.train)
 
-    def _batches(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(rows), generator=self._rng, device=rows.x.device)
-        for indices in torch.split(order, batch_sizes(len(rows), self._batch_size)):
-            yield rows.x.index_select(0, indices), rows.y.index_select(0, indices)
-
     @torch.no_grad()
     def _add_l2_gradient(self) -> None:
         for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 weight.grad.add_(weight, alpha=self._l2)
+
+
+def draw_batches(
+    rows: Rows, batch_size: int, rng: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches in an order drawn from the generator, on the rows' device."""
+    order = torch.randperm(len(rows), generator=rng, device=rows.x.device)
+    for indices in torch.split(order, batch_sizes(len(rows), batch_size)):
+        yield rows.x.index_select(0, indices), rows.y.index_select(0, indices)
 
 
 def batch_sizes(rows: int, batch_size: int) -> list[int]:
@@ -232,7 +237,7 @@ class Choice:
         self.record: EpochRecord | None = None
         self.module: nn.Module | None = None
 
-    def offer(self, record: EpochRecord, trainee: Trainee) -> None:
+    def offer(self, record: EpochRecord, trainee: HasPlain) -> None:
         """Keep a plain copy of the network, gates folded, if it is the better one."""
         if self._is_better(record):
             self.record = record
