@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from shrinknets_core.data import Split
 from shrinknets_core.events import TrainedNetwork
-from shrinknets_core.trainee import Trainee
+from shrinknets_core.snapshots import Origin
 from shrinknets_core.training import Choice, evaluate
 
 
@@ -28,26 +28,25 @@ class Standardise(nn.Module):
         return (x - self.mean) / self.std
 
 
-def finish(choice: Choice, split: Split, trainee: Trainee, *, lam: float = 0.0) -> TrainedNetwork:
+def finish(choice: Choice, split: Split, origin: Origin, *, lam: float = 0.0) -> TrainedNetwork:
     """Turn the chosen epoch into a network and measure it on the test rows, once.
 
     Args:
         choice: must hold a network.
         split: on its device; its standardisation goes into the network.
-        trainee: what it was chosen from, for the numbers of its features.
+        origin: what it was cut from.
         lam: the penalty that led to this size.
     """
     assert choice.record is not None
     assert choice.module is not None
     _, test_accuracy = evaluate(choice.module, split.test)
-    size = trainee.size(choice.record.widths)
     return TrainedNetwork(
         module=on_raw_rows(choice.module, mean=split.mean, std=split.std),
-        family=trainee.family.name,
-        full_widths=trainee.full_widths,
-        kept=trainee.kept(),
-        parameters=size.parameters,
-        macs=size.macs,
+        family=origin.family.name,
+        full_widths=origin.full_widths,
+        kept=origin.kept(),
+        parameters=choice.record.parameters,
+        macs=choice.record.macs,
         validation_accuracy=choice.record.validation_accuracy,
         test_accuracy=test_accuracy,
         step=choice.record.step,

@@ -73,4 +73,4 @@ class _Fixed(Run):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._loop.load_state_dict(state["loop"])
-        self._choice.load_state_dict(state["choice"], self._loop.trainee)
+        self._choice.load_state_dict(state["choice"], self._loop.trainee.rebuild)

@@ -8,11 +8,11 @@ from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, EpochRecord, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
-from shrinknets_core.finishing import finish
 from shrinknets_core.method import LambdaControl
-from shrinknets_core.polishing import Polish
+from shrinknets_core.polish_queue import PolishQueue
 from shrinknets_core.runs import Run, copied, describe
 from shrinknets_core.shrinking import WARMUP_SHARE, collapse, shrink_options, warm_up
+from shrinknets_core.snapshots import take_snapshot
 from shrinknets_core.training import Loop, TrainOptions
 
 
@@ -23,6 +23,7 @@ class PathOptions:
     Attributes:
         shrink_rate: share of the living features that an epoch removes.
         slow_units: below this many features the rate falls in proportion to what is left.
+        least_units: so many features go in an epoch, on average, however few are left.
         snapshot_ratio: a network is kept each time the parameters fell by this factor.
         polish_share: of the options' epochs, for each network that is kept.
         first_lam: where λ starts, in loss per unit of gate.
@@ -32,6 +33,7 @@ class PathOptions:
 
     shrink_rate: float = 0.02
     slow_units: int = 40
+    least_units: float = 0.2
     snapshot_ratio: float = 0.8
     polish_share: float = 0.25
     first_lam: float = 1e-3
@@ -45,6 +47,8 @@ class PathOptions:
         for name in ("first_lam", "max_rise"):
             if not getattr(self, name) > 0:
                 raise OptionError(name, expected="positive", got=getattr(self, name))
+        if not self.least_units >= 0:
+            raise OptionError("least_units", expected="at least 0", got=self.least_units)
 
 
 def follow_path(
@@ -95,7 +99,8 @@ class _Path(Run):
         self._options = options
         self._path = path
         self._shrinker = loop.trainee.shrinker
-        self._polish: Polish | None = None
+        epochs = max(1, round(options.epochs * path.polish_share))
+        self._queue = PolishQueue(loop, options, epochs=epochs)
         self._control: LambdaControl | None = None
         self._kept_size = loop.trainee.size(loop.trainee.full_widths).parameters
         self._has_networks = False
@@ -108,10 +113,10 @@ class _Path(Run):
 
     @property
     def step(self) -> int:
-        return self._loop.step if self._polish is None else self._polish.step
+        return self._queue.step
 
     def _go_on(self) -> Iterator[TrialEvent]:
-        loop, options = self._loop, self._options
+        loop, options, queue = self._loop, self._options, self._queue
         warmup = max(1, round(options.epochs * WARMUP_SHARE))
         yield from warm_up(loop, lr=options.lr, epochs=warmup)
         if not self._shrinker.groups:
@@ -120,12 +125,15 @@ class _Path(Run):
             return
         while True:
             if self._is_due:
-                yield from self._snapshot()
+                self._keep()
+            yield from queue.go_on()
             if self._lost or self._epochs >= self._path.max_epochs:
                 break
             yield self._shrink()
-        self._ended = True
+        queue.close()
+        yield from queue.go_on()
         if self._lost and not self._has_networks:
+            self._ended = True
             yield collapse(loop.step, self._lost, self._lam)
 
     def _shrink(self) -> EpochRecord:
@@ -144,22 +152,11 @@ class _Path(Run):
             self._is_due = True
         return record
 
-    def _snapshot(self) -> Iterator[TrialEvent]:
-        """Polish a copy of the network as it is; the loop goes on from where it was."""
-        if self._polish is None:
-            self._loop.collect()
-            self._polish = self._begin_polish()
-        polish = self._polish
-        yield from polish.epochs()
-        network = finish(polish.choice, self._loop.split, self._loop.trainee, lam=self._lam)
-        self._loop.step = polish.step
-        self._has_networks, self._is_due, self._polish = True, False, None
-        yield network
-
-    def _begin_polish(self) -> Polish:
-        loop, options = self._loop, self._options
-        epochs = max(1, round(options.epochs * self._path.polish_share))
-        return Polish(loop.trainee, loop.split, options, first_step=loop.step, epochs=epochs)
+    def _keep(self) -> None:
+        """Let a copy of the network wait for its polish; the loop goes on from where it was."""
+        self._loop.collect()
+        self._queue.put(take_snapshot(self._loop.trainee, lam=self._lam))
+        self._has_networks, self._is_due = True, False
 
     def _make_control(self, num_features: int) -> LambdaControl:
         path = self._path
@@ -168,13 +165,14 @@ class _Path(Run):
             first_lam=path.first_lam,
             rate=path.shrink_rate,
             slow_below=path.slow_units,
+            least=path.least_units,
             max_rise=path.max_rise,
         )
 
     def _state(self) -> dict[str, Any]:
         return {
             "loop": copied(self._loop.state_dict()),
-            "polish": None if self._polish is None else self._polish.state_dict(),
+            "queue": self._queue.state_dict(),
             "control": None if self._control is None else self._control.state_dict(),
             "kept_size": self._kept_size,
             "has_networks": self._has_networks,
@@ -186,9 +184,7 @@ class _Path(Run):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._loop.load_state_dict(state["loop"])
-        if state["polish"] is not None:
-            self._polish = self._begin_polish()
-            self._polish.load_state_dict(state["polish"])
+        self._queue.load_state_dict(state["queue"])
         if state["control"] is not None:
             self._control = self._make_control(1)
             self._control.load_state_dict(state["control"])

@@ -7,6 +7,7 @@ from typing import Any
 from shrinknets_core.data import Split
 from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.runs import copied
+from shrinknets_core.snapshots import Origin
 from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
@@ -19,10 +20,15 @@ def anneal(
     Goes on where the loop stands; `first_step` is the number of the epoch before the first one.
     """
     for epoch in range(loop.step - first_step, epochs):
-        share = (epoch + 1) / (epochs + 1)
-        record = loop.epoch(phase=phase, lr=lr * (1 + math.cos(math.pi * share)) / 2)
+        record = loop.epoch(phase=phase, lr=annealed(lr, epoch, epochs))
         choice.offer(record, loop.trainee)
         yield record
+
+
+def annealed(lr: float, epoch: int, epochs: int) -> float:
+    """Return the step size of one of so many epochs, the first of which is 0."""
+    share = (epoch + 1) / (epochs + 1)
+    return lr * (1 + math.cos(math.pi * share)) / 2
 
 
 class Polish:
@@ -33,10 +39,10 @@ class Polish:
     """
 
     def __init__(
-        self, trainee: Trainee, split: Split, options: TrainOptions, *, first_step: int, epochs: int
+        self, origin: Origin, split: Split, options: TrainOptions, *, first_step: int, epochs: int
     ) -> None:
-        widths = [len(ids) for ids in trainee.kept()]
-        copy = Trainee(trainee.family, trainee.plain(), split, widths)
+        widths = [len(ids) for ids in origin.kept()]
+        copy = Trainee(origin.family, origin.plain(), split, widths)
         self.choice = Choice()
         self._loop = Loop(copy, split, options, first_step=first_step)
         self._lr = options.lr
@@ -61,9 +67,14 @@ class Polish:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, in copies on the CPU."""
-        return {"loop": copied(self._loop.state_dict()), "choice": self.choice.state_dict()}
+        return {
+            "first_step": self._first_step,
+            "loop": copied(self._loop.state_dict()),
+            "choice": self.choice.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same network, in place."""
+        self._first_step = int(state["first_step"])
         self._loop.load_state_dict(state["loop"])
-        self.choice.load_state_dict(state["choice"], self._loop.trainee)
+        self.choice.load_state_dict(state["choice"], self._loop.trainee.rebuild)

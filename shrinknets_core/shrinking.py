@@ -206,4 +206,4 @@ class _Subgradient(_Shrinking):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
-        self._choice.load_state_dict(state["choice"], self._loop.trainee)
+        self._choice.load_state_dict(state["choice"], self._loop.trainee.rebuild)

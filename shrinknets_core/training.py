@@ -1,7 +1,7 @@
 """The training loop that all methods share, and the choice of the best epoch."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
 from shrinknets_core.method import Rule, ShrinkOptions
+from shrinknets_core.snapshots import HasPlain
 from shrinknets_core.trainee import Trainee
 
+Rebuild = Callable[[Sequence[int], Mapping[str, Tensor]], nn.Module]
 EVALUATION_ROWS = 8192
 """Rows per forward pass of an evaluation, so that wide networks don't fill the memory."""
 
@@ -172,9 +174,7 @@ class Loop:
         """Go on from a state, in place, with an optimiser of its own; sets the global generator."""
         self.trainee.load_state_dict(state["trainee"])
         self.optimizer = self._make_optimizer()
-        groups = self.optimizer.state_dict()["param_groups"]
-        values = {int(number): one for number, one in state["optimizer"].items()}
-        self.optimizer.load_state_dict({"state": values, "param_groups": groups})
+        load_optimizer(self.optimizer, state["optimizer"])
         self._rng.set_state(state["order"])
         torch.set_rng_state(state["global"])
         self.step = int(state["step"])
@@ -195,7 +195,7 @@ class Loop:
         module, shrinker = self.trainee.module, self._shrinker
         module.train()
         total = torch.zeros((), device=self.split.train.x.device)
-        for x, y in self._batches(self.split.train):
+        for x, y in draw_batches(self.split.train, self._batch_size, self._rng):
             loss = cross_entropy(module(x), y)
             total += loss.detach() * len(y)
             if shrinker is not None and self._penalises:
@@ -213,16 +213,27 @@ class Loop:
             shrinker.end_epoch()
         return float(total) / len(self.split.train)
 
-    def _batches(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(rows), generator=self._rng, device=rows.x.device)
-        for indices in torch.split(order, batch_sizes(len(rows), self._batch_size)):
-            yield rows.x.index_select(0, indices), rows.y.index_select(0, indices)
-
     @torch.no_grad()
     def _add_l2_gradient(self) -> None:
         for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 weight.grad.add_(weight, alpha=self._l2)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
+    """Give a new optimiser the state, by the parameters' numbers, of one of the same options."""
+    groups = optimizer.state_dict()["param_groups"]
+    state = {int(number): one for number, one in values.items()}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def draw_batches(
+    rows: Rows, batch_size: int, rng: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches in an order drawn from the generator, on the rows' device."""
+    order = torch.randperm(len(rows), generator=rng, device=rows.x.device)
+    for indices in torch.split(order, batch_sizes(len(rows), batch_size)):
+        yield rows.x.index_select(0, indices), rows.y.index_select(0, indices)
 
 
 def batch_sizes(rows: int, batch_size: int) -> list[int]:
@@ -253,6 +264,12 @@ def evaluate(model: nn.Module, rows: Rows) -> tuple[float, float]:
     return float(loss) / len(rows), float(correct) / len(rows)
 
 
+def read_record(fields: Mapping[str, Any]) -> EpochRecord:
+    """Return the record that `asdict` made fields of, after a way through JSON."""
+    widths = tuple(int(width) for width in fields["widths"])
+    return EpochRecord(**{**fields, "widths": widths, "phase": Phase(fields["phase"])})
+
+
 class Choice:
     """The best epoch by validation (accuracy, then loss) among those of the latest size."""
 
@@ -261,7 +278,7 @@ class Choice:
         self.module: nn.Module | None = None
         self._widths: tuple[int, ...] = ()
 
-    def offer(self, record: EpochRecord, trainee: Trainee) -> None:
+    def offer(self, record: EpochRecord, trainee: HasPlain) -> None:
         """Keep a plain copy of the network, gates folded, if it is the better one."""
         if self._is_better(record):
             self.record = record
@@ -275,14 +292,13 @@ class Choice:
         tensors = {name: t.detach().cpu() for name, t in self.module.state_dict().items()}
         return {"record": asdict(self.record), "widths": list(self._widths), "module": tensors}
 
-    def load_state_dict(self, state: Mapping[str, Any] | None, trainee: Trainee) -> None:
-        """Take over a choice among the networks of a trainee, in place."""
+    def load_state_dict(self, state: Mapping[str, Any] | None, rebuild: Rebuild) -> None:
+        """Take over a choice, in place; `rebuild` makes a network of widths and tensors."""
         if state is None:
             return
         self._widths = tuple(state["widths"])
-        self.module = trainee.rebuild(self._widths, state["module"])
-        fields = {**state["record"], "widths": tuple(state["record"]["widths"])}
-        self.record = EpochRecord(**{**fields, "phase": Phase(fields["phase"])})
+        self.module = rebuild(self._widths, state["module"])
+        self.record = read_record(state["record"])
 
     def _is_better(self, new: EpochRecord) -> bool:
         old = self.record

@@ -10,6 +10,8 @@ from shrinknets_core.method.options import Target
 MAX_RISE = 0.4
 CORRECTIONS = 4
 """Of λ per epoch, on the way to a target."""
+LEAST_AIM = 1e-9
+"""So that there is always a ratio of the size to it."""
 
 
 class LambdaControl:
@@ -26,6 +28,7 @@ class LambdaControl:
         first_lam: where λ starts.
         rate: the share of the size that is to go each time.
         slow_below: below this size the rate falls in proportion to what is left.
+        least: so much of the size is to go each time, however small the rate has become.
         max_rise: λ rises at most by the factor exp(max_rise).
         max_fall: λ falls at most by the factor exp(−max_fall).
         end: no less than this is aimed at.
@@ -41,6 +44,7 @@ class LambdaControl:
         first_lam: float,
         rate: float,
         slow_below: float = 0.0,
+        least: float = 0.0,
         max_rise: float = 0.15,
         max_fall: float = 0.7,
         end: float = 0.0,
@@ -52,6 +56,7 @@ class LambdaControl:
         self.lam = first_lam
         self._rate = rate
         self._slow_below = slow_below
+        self._least = least
         self._max_rise = max_rise
         self._max_fall = max_fall
         self._end = end
@@ -68,7 +73,10 @@ class LambdaControl:
     def aim(self, size: float) -> None:
         """Set the next aim: a share below the last one, or below what is left."""
         slow = min(1.0, size / self._slow_below) if self._slow_below else 1.0
-        self._aim = max(self._end, min(self._aim, size) * math.exp(-self._rate * slow))
+        last = min(self._aim, size)
+        self._aim = max(
+            self._end, min(last * math.exp(-self._rate * slow), last - self._least), LEAST_AIM
+        )
 
     def correct(self, size: float) -> None:
         """Raise λ where the network is larger than aimed at, lower it where it is smaller.

@@ -22,6 +22,7 @@ from shrinknets_core import (
     TrainOptions,
     TrialEvent,
     follow_path,
+    polish_queue,
     split_rows,
     train_fixed,
     train_shrinking,
@@ -106,18 +107,23 @@ def test_a_training_that_collapses_does_so_after_a_resume_too(digits: Split, rul
     assert [event["reason"] for event in rest_after(before, start)] == [events[-1]["reason"]]
 
 
-def test_a_path_goes_on_from_any_place(digits: Split) -> None:
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_path_goes_on_from_any_place(
+    digits: Split, stacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not stacked:
+        monkeypatch.setattr(polish_queue, "STACK_PARAMETERS", 0)
     path = PathOptions(shrink_rate=0.2, snapshot_ratio=0.6, polish_share=0.3)
 
     def start() -> Run:
         return follow_path(digits, widths=(60,), options=QUICK, path=path)
 
     def telling(events: list[Any]) -> Sequence[int]:
-        """In the warm-up, before, in and after the first and the last polish, and at the end."""
-        networks = [place for place, event in enumerate(events) if "kept" in event]
-        first, last = networks[0], networks[-1]
-        around = [first - 4, first - 3, first - 1, first, first + 1, last - 2, last, last + 1]
-        return [0, *(place for place in around if place < len(events)), len(events) - 1]
+        """In the warm-up, before, in and after polishing, between networks, and at the end."""
+        kept = [place for place, event in enumerate(events) if "kept" in event]
+        polish = [n for n, event in enumerate(events) if event.get("phase") == Phase.POLISH]
+        around = {0, polish[0] - 1, *polish[:4], *kept, kept[0] + 1, len(events) - 1}
+        return sorted(place for place in around if place < len(events))
 
     events = expect_the_same_rest(start, telling)
     assert sum("kept" in event for event in events) >= 3
