@@ -33,7 +33,7 @@ def finish(choice: Choice, split: Split, trainee: Trainee, *, lam: float = 0.0) 
 
     Args:
         choice: must hold a network.
-        split: on its device; its standardisation goes into the network.
+        split: on the network's device, or on the CPU; its standardisation goes into the network.
         trainee: what it was chosen from, for the numbers of its features.
         lam: the penalty that led to this size.
     """

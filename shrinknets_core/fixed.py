@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from shrinknets_core.batches import place
 from shrinknets_core.data import Split
 from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
@@ -31,7 +32,7 @@ def train_fixed(
         OptionError: the family has no such network for these data.
         DivergedError: the loss is not finite.
     """
-    split = split.to(options.device)
+    split = place(split, options.device)
     family = mlp_family() if family is None else family
     trainee = options.build(split, widths, family=family)
     loop = Loop(trainee, split, options, l2=l2)

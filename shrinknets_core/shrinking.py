@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from shrinknets_core.batches import place
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, Phase, TrialEvent
@@ -45,7 +46,7 @@ def train_shrinking(
     """
     if not lam > 0:
         raise OptionError("lam", expected="positive", got=lam)
-    split = split.to(options.device)
+    split = place(split, options.device)
     warmup = round(options.epochs * WARMUP_SHARE)
     shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=warmup)
     family = mlp_family() if family is None else family

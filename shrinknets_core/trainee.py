@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shrinknets_core.data import Split
 from shrinknets_core.families import Family, Layer
@@ -44,9 +44,7 @@ class Trainee:
         self._input_shape = split.input_shape
         self._num_classes = split.num_classes
         self.shrinker = (
-            None
-            if shrink is None
-            else Shrinker(module, split.train.x[: min(2, len(split.train))], options=shrink)
+            None if shrink is None else Shrinker(module, _example_of(split, module), options=shrink)
         )
 
     @property
@@ -94,3 +92,9 @@ class Trainee:
         state = {name: tensors[name].clone() for name in network.state_dict()}
         network.load_state_dict(state, assign=True)
         return network.requires_grad_().train(self.module.training)
+
+
+def _example_of(split: Split, module: nn.Module) -> Tensor:
+    """Two rows on the module's device, on which the data need not be."""
+    device = next(module.parameters()).device
+    return split.train.x[: min(2, len(split.train))].to(device)
