@@ -8,20 +8,24 @@ from shrinknets.wire import AttemptEnd, ExportFormat, Order, TrialAssignment, Tr
 from shrinknets_core import Collapse, EpochRecord, TrainedNetwork, TrialEvent, serialise
 from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
+from worker.trial.endings import ending_of, note_on, time_limit, within
+from worker.trial.exit_codes import ExitCode
 from worker.trial.exporting import Found, with_exports
 from worker.trial.reporter import GiveUp, Reporter
 from worker.trial.training import to_record, to_result, train
 
 Train = Callable[[TrialAssignment], Iterator[TrialEvent]]
-_LAST_LINES = 8
 _log = logging.getLogger(__name__)
 
 
-def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -> None:
+def run_attempt(
+    lease: AttemptLease, *, give_up: GiveUp, train: Train = train, micro_batches: int = 1
+) -> ExitCode:
     """Train, report, hand in the networks and end the attempt.
 
-    Whatever goes wrong in training ends the attempt as failed; LeaseLostError and
-    ServiceUnreachableError are raised, since then nothing can be handed in.
+    Whatever goes wrong in training ends the attempt as failed, but for memory that runs out;
+    LeaseLostError and ServiceUnreachableError are raised, since then nothing can be handed in.
+    `train` trains each batch in `micro_batches` parts.
     """
     assignment = lease.get_assignment()
     trial, spec = assignment.trial, assignment.spec
@@ -29,21 +33,29 @@ def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -
         "%s %d of %s: %s, seed %d",
         *(trial.method.value, trial.number, spec.dataset, trial.params, trial.seed),
     )
+    limit = time_limit(assignment)
     reporter = Reporter(lease, give_up=give_up)
+    code = ExitCode.ENDED
     try:
-        end = _train_and_report(train(assignment), reporter, spec.exports)
+        events = within(limit, train(assignment))
+        end = _train_and_report(events, reporter, spec.exports, note=note_on(micro_batches))
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
     except Exception as error:  # noqa: BLE001  (a trial fails with its reason, whatever it is)
         traceback.print_exc()
-        end = AttemptEnd(state=TrialState.FAILED, reason=_in_words(error))
+        end, code = ending_of(error, assignment, micro_batches=micro_batches)
     _log.info("%s%s", end.state.value, f": {end.reason.splitlines()[0]}" if end.reason else "")
     reporter.end(end)
+    return code
 
 
 def _train_and_report(
-    events: Iterator[TrialEvent], reporter: Reporter, exports: Sequence[ExportFormat]
+    events: Iterator[TrialEvent],
+    reporter: Reporter,
+    exports: Sequence[ExportFormat],
+    *,
+    note: str,
 ) -> AttemptEnd:
     found: list[Found] = []
     for event in events:
@@ -66,7 +78,7 @@ def _train_and_report(
             case Order.CONTINUE:
                 pass
     networks = with_exports(found, exports, reporter)
-    return AttemptEnd(state=TrialState.COMPLETE, networks=networks)
+    return AttemptEnd(state=TrialState.COMPLETE, reason=note, networks=networks)
 
 
 def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
@@ -78,9 +90,3 @@ def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
         *(100 * result.validation_accuracy, result.step),
     )
     return Found(network, result, saved)
-
-
-def _in_words(error: Exception) -> str:
-    """The error itself first, for those who read one line, then where it came from."""
-    last = traceback.format_exc().strip().splitlines()[-_LAST_LINES:]
-    return "\n".join([f"{type(error).__name__}: {error}", *last])
