@@ -1,0 +1,1 @@
+"""A command that an engine can start instead of a trial."""
