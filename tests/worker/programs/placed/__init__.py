@@ -1,1 +1,1 @@
-"""A command that an engine can start instead of a trial."""
+"""A stand-in for the trial command that looks at its place."""

@@ -1,0 +1,181 @@
+"""Trials that are killed, hang, take too long or can't go on; the search goes on."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shrinknets.wire import JobSpec, JobState, Method, Trial, TrialState
+from tests.service.arrays import npz, rows
+from tests.worker.faults.conftest import expect_whole, forkserver_of
+from tests.worker.real_processes import RealService, RealWorker, all_gone, wait_for
+from worker.retries import MAX_LOSSES
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
+
+MakeSpec = Callable[..., JobSpec]
+ENDLESS = {"epochs": 100_000, "batch_size": 64}
+
+
+def next_process(
+    service: RealService, worker: RealWorker, job_id: str, *, not_of: int = 0
+) -> psutil.Process:
+    """The process of the trial that runs, once it has told of an epoch."""
+    wait_for(lambda: any(t.epochs for t in running(service, job_id)), seconds=60)
+
+    def other() -> psutil.Process | None:
+        return next((one for one in worker.trial_processes() if one.pid != not_of), None)
+
+    return wait_for(other, seconds=60)
+
+
+def running(service: RealService, job_id: str) -> list[Trial]:
+    return [t for t in service.list_trials(job_id) if t.state is TrialState.RUNNING]
+
+
+def test_a_killed_trial_is_tried_again_without_waiting_for_its_lease(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job_id = shared_service.submit(make_faulty())
+    process = next_process(shared_service, shared_worker, job_id)
+    process.kill()
+    killed_at = time.monotonic()
+    next_process(shared_service, shared_worker, job_id, not_of=process.pid)
+    assert time.monotonic() - killed_at < 4, "less than the lease of 5 s"
+    expect_whole(shared_service, shared_service.wait_until_final(job_id), trials=2)
+
+
+def test_a_trial_that_is_killed_again_and_again_fails_and_the_search_goes_on(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job_id = shared_service.submit(make_faulty())
+    pid = 0
+    for _ in range(MAX_LOSSES + 1):
+        process = next_process(shared_service, shared_worker, job_id, not_of=pid)
+        pid = process.pid
+        process.kill()
+        assert all_gone([process])
+    expect_whole(shared_service, shared_service.wait_until_final(job_id), trials=2, failed=1)
+    assert "killed by SIGKILL" in shared_service.list_trials(job_id)[0].reason
+
+
+def test_when_the_forkserver_is_killed_its_trials_start_again_at_once(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job_id = shared_service.submit(make_faulty())
+    process = next_process(shared_service, shared_worker, job_id)
+    server = forkserver_of(shared_worker)
+    server.kill()
+    assert all_gone([server, process])
+    expect_whole(shared_service, shared_service.wait_until_final(job_id), trials=2)
+
+
+def test_a_trial_that_hangs_is_ended_when_its_time_is_over(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job_id = shared_service.submit(make_faulty(trial_seconds=8.0))
+    process = next_process(shared_service, shared_worker, job_id)
+    # It takes no signal but SIGKILL any more, as in a call that doesn't return.
+    process.suspend()
+    expect_whole(shared_service, shared_service.wait_until_final(job_id), trials=2, failed=1)
+    assert all_gone([process])
+    reason = shared_service.list_trials(job_id)[0].reason
+    assert reason.startswith("it took longer than the 8 s of trial_seconds")
+
+
+def test_a_trial_that_takes_too_long_ends_itself_and_keeps_its_epochs(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    spec = make_faulty(trials=1, training=ENDLESS, trial_seconds=2.0)
+    job = shared_service.wait_until_final(shared_service.submit(spec))
+    assert job.state is JobState.FAILED
+    (trial,) = shared_service.list_trials(job.id)
+    assert "it took longer than the 2 s of trial_seconds" in trial.reason
+    assert trial.epochs > 0
+
+
+def test_a_process_so_stuck_that_its_lease_ran_out_is_replaced(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job_id = shared_service.submit(make_faulty(trials=1))
+    process = next_process(shared_service, shared_worker, job_id)
+    process.suspend()
+    expect_whole(shared_service, shared_service.wait_until_final(job_id), trials=1)
+    assert all_gone([process])
+
+
+def test_a_loss_that_is_no_number_fails_the_trial_and_the_search_goes_on(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    depths = {"fixed": 16, "fixed_l2": 1}
+    methods: dict[str, Any] = {
+        method: {"trials": 1, "depth": {"low": depth, "high": depth}}
+        for method, depth in depths.items()
+    }
+    spec = make_faulty(
+        network={"widths": (16,) * 16},
+        methods=methods,
+        training={"epochs": 10, "batch_size": 64, "lr": 10.0},
+    )
+    job = shared_service.wait_until_final(shared_service.submit(spec))
+    assert job.state is JobState.SUCCEEDED
+    ended = {trial.method: trial for trial in shared_service.list_trials(job.id)}
+    assert ended[Method.FIXED].state is TrialState.FAILED
+    assert ended[Method.FIXED].reason.startswith("DivergedError: the training loss became")
+    assert ended[Method.FIXED_L2].state is TrialState.COMPLETE
+
+
+def test_where_memory_runs_out_the_trial_goes_on_with_half_of_each_batch_and_says_so(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job = run_in_little_memory(shared_service, shared_worker, make_faulty, megabytes=350)
+    (trial,) = shared_service.list_trials(job)
+    assert trial.state is TrialState.COMPLETE, trial.reason
+    assert trial.reason == "memory ran out at first: each batch was trained in 2 parts"
+
+
+def test_where_half_of_a_batch_does_not_fit_either_the_trial_fails_with_advice(
+    shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
+) -> None:
+    job = run_in_little_memory(shared_service, shared_worker, make_faulty, megabytes=120)
+    (trial,) = shared_service.list_trials(job)
+    assert trial.state is TrialState.FAILED
+    assert "and again with 2 parts of each" in trial.reason
+    assert "lower training.batch_size or the widths" in trial.reason
+
+
+def run_in_little_memory(
+    service: RealService, worker: RealWorker, make_faulty: MakeSpec, *, megabytes: int
+) -> str:
+    """One trial whose process may take so much more memory than the forkserver has."""
+    headers = {"Content-Type": "application/zip"}
+    content = npz(**rows(3000))
+    service.http.post("/datasets?name=many", content=content, headers=headers)
+    wide = {"low": 20_000, "high": 20_000}
+    spec = make_faulty(
+        dataset="many",
+        network={"widths": (20_000,)},
+        methods={"fixed": {"trials": 1, "width": wide}},
+        training={"epochs": 2, "batch_size": 2000},
+    )
+    wait_for(worker.process.children, seconds=60)
+    server = forkserver_of(worker)
+    limit = wait_for(lambda: data_bytes(server), seconds=60) + megabytes * 2**20
+    # The limit goes over to the processes that are forked from now on.
+    before = server.rlimit(psutil.RLIMIT_DATA)
+    server.rlimit(psutil.RLIMIT_DATA, (limit, before[1]))
+    try:
+        return service.wait_until_final(service.submit(spec)).id
+    finally:
+        server.rlimit(psutil.RLIMIT_DATA, before)
+
+
+def data_bytes(process: psutil.Process) -> int:
+    """VmData of a forkserver that has imported all it needs; 0 before."""
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
+    return kilobytes * 1024 if process.status() == psutil.STATUS_SLEEPING else 0
