@@ -1,5 +1,6 @@
 """Gives waiting trials a process each, and finds out what became of them."""
 
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from worker.time_limits import TimeLimits
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 
+_log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _EXPLAINED = frozenset(ExitCode)
 """Exit codes of processes that said themselves how they ended."""
@@ -137,6 +139,7 @@ class Attempts:
         verdict = self._retries.judge(trial.id, gone.exit_code, gave_back=is_waiting)
         if verdict is Verdict.FAILED:
             return self._fail(running, "\n".join(filter(None, [gone.reason, gone.last_lines])))
+        _log.warning("%s %d: %s; %s", trial.method.value, trial.number, gone.reason, verdict.value)
         return self._postpone(trial) if is_waiting else self._give_back(running, gone.reason)
 
     def _give_back(self, running: _Running, reason: str) -> list[Trial]:

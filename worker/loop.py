@@ -152,7 +152,8 @@ def _local_means(settings: WorkerSettings, folder: Path) -> Iterator[_Means]:
     """The devices of this machine. Raises SettingsError where the chosen ones are not there."""
     machine = look_at_machine()
     devices = choose_devices(settings.device, machine)
-    threads = max(1, machine.cores // (settings.slots * len(devices)))
+    share = max(1, machine.cores // (settings.slots * len(devices)))
+    threads = share if settings.threads is None else settings.threads
     placement = Placement(devices, slots=settings.slots, threads=threads)
     engine = LocalEngine(folder=folder, threads=threads, placement=placement)
     with contextlib.closing(engine):

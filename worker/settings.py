@@ -60,6 +60,8 @@ class WorkerSettings(BaseSettings):
     slots: Annotated[int, Field(ge=1, le=1024)] = 2
     """Trials that run at once on each card, or on the processor; those of a card share its
     memory, all share the cores."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads that each trial computes with; by default the cores are shared out."""
     once: bool = False
     """Stop after one job."""
     folder: Path | None = None

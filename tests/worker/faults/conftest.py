@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,11 +26,17 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSer
 def shared_worker(
     shared_service: RealService, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealWorker]:
-    worker = RealWorker(
-        shared_service.url, tmp_path_factory.mktemp("worker"), *("--slots", "1", "--device", "cpu")
-    )
+    worker = start_worker(shared_service, tmp_path_factory.mktemp("worker"))
     yield worker
     stop_in_order(worker)
+
+
+def start_worker(service: RealService, folder: Path, **variables: str) -> RealWorker:
+    """A worker that trains one trial at a time in one thread, as other tests run beside it."""
+    options = ("--slots", "1", "--device", "cpu")
+    return RealWorker(
+        service.url, folder, *options, variables={"SHRINKNETS_WORKER_THREADS": "1", **variables}
+    )
 
 
 def stop_in_order(worker: RealWorker) -> None:
