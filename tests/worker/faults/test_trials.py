@@ -80,16 +80,25 @@ def test_when_the_forkserver_is_killed_its_trials_start_again_at_once(
 def test_a_trial_that_hangs_is_ended_when_its_time_is_over(
     shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
 ) -> None:
-    job_id = shared_service.submit(make_faulty(trial_seconds=15.0))
-    process = next_process(shared_service, shared_worker, job_id)
-    # It takes no signal but SIGKILL any more, as in a call that doesn't return.
-    process.suspend()
-    expect_whole(
-        shared_service, shared_service.wait_until_final(job_id, seconds=240), trials=2, failed=1
+    widths = {"fixed": {"low": 4000, "high": 4000}, "fixed_l2": {"low": 8, "high": 8}}
+    methods = {method: {"trials": 1, "width": width} for method, width in widths.items()}
+    # Its first epoch takes minutes, in which its lease is renewed all the while.
+    job_id = shared_service.submit(
+        make_faulty(
+            network={"widths": (4000, 4000)},
+            methods=methods,
+            training={"epochs": 2, "batch_size": 1},
+            trial_seconds=10.0,
+        )
     )
-    assert all_gone([process])
-    reason = shared_service.list_trials(job_id)[0].reason
-    assert reason.startswith("it took longer than the 15 s of trial_seconds")
+    job = shared_service.wait_until_final(job_id, seconds=240)
+    assert job.state is JobState.SUCCEEDED, job.reason
+    ended = {trial.method: trial for trial in shared_service.list_trials(job_id)}
+    assert ended[Method.FIXED].state is TrialState.FAILED
+    assert ended[Method.FIXED].epochs == 0
+    assert ended[Method.FIXED].reason.startswith("it took longer than the 10 s of trial_seconds")
+    assert ended[Method.FIXED_L2].state is TrialState.COMPLETE
+    assert shared_worker.trial_processes() == []
 
 
 def test_a_trial_that_takes_too_long_ends_itself_and_keeps_its_epochs(
@@ -118,11 +127,15 @@ def test_a_loss_that_is_no_number_fails_the_trial_and_the_search_goes_on(
 ) -> None:
     depths = {"fixed": 16, "fixed_l2": 1}
     methods: dict[str, Any] = {
-        method: {"trials": 1, "depth": {"low": depth, "high": depth}}
+        method: {
+            "trials": 1,
+            "depth": {"low": depth, "high": depth},
+            "width": {"low": 64, "high": 64},
+        }
         for method, depth in depths.items()
     }
     spec = make_faulty(
-        network={"widths": (16,) * 16},
+        network={"widths": (64,) * 16},
         methods=methods,
         training={"epochs": 10, "batch_size": 64, "lr": 10.0},
     )
