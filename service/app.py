@@ -1,6 +1,6 @@
 """Puts the service together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
@@ -15,6 +15,7 @@ from service.api.dependencies import named_in_logs
 from service.artifacts import Artifacts
 from service.bell import Bell
 from service.feed import Feed
+from service.garbage import delete_dropped
 from service.housekeeping import housekeeping
 from service.limits import BodyLimits
 from service.metrics import Metrics
@@ -22,6 +23,7 @@ from service.readiness import Readiness
 from service.services import Services
 from service.settings import Settings
 from service.store import Store, require_head, upgrade_to_head
+from service.store.facts import Fact
 from service.watching import Watched
 
 DESCRIPTION = (
@@ -60,8 +62,13 @@ class _App(FastAPI):
 
 def _assemble(settings: Settings) -> Services:
     bell, metrics = Bell(), Metrics()
-    store = Store(settings.database_url, on_news=bell.ring, on_facts=metrics.take)
     artifacts = Artifacts(settings.artifacts_url, scratch=settings.data_dir)
+
+    def take(facts: Sequence[Fact]) -> None:
+        metrics.take(facts)
+        delete_dropped(store, artifacts, facts)
+
+    store = Store(settings.database_url, on_news=bell.ring, on_facts=take)
     metrics.include_store(store)
     return Services(
         settings=settings,

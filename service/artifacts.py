@@ -1,8 +1,10 @@
 """Stores files behind fsspec, each named by its SHA-256 and verified whenever it is read."""
 
+import errno
 import hashlib
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -12,10 +14,16 @@ from typing import IO, Self
 
 import fsspec
 
-from service.errors import ArtifactDamagedError, InvalidInputError, UnavailableError
+from service.errors import (
+    ArtifactDamagedError,
+    InvalidInputError,
+    StorageFullError,
+    UnavailableError,
+)
 
 CHUNK_BYTES = 2**20
 UNFINISHED = "unfinished"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 SPOOL_BYTES = 16 * 2**20
 """Files up to this size are handled in memory, larger ones in a temporary file."""
 
@@ -29,14 +37,17 @@ class Spool:
 
     def __init__(self, *, folder: Path | None = None) -> None:
         place = None if folder is None else str(folder)
+        self._place = place or tempfile.gettempdir()
         self.file: IO[bytes] = SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=place)  # noqa: SIM115 (closed by its user)
         self.size = 0
         self._digest = hashlib.sha256()
 
     def write(self, chunk: bytes) -> None:
+        """Append bytes. Raises StorageFullError, UnavailableError."""
         self._digest.update(chunk)
         self.size += len(chunk)
-        self.file.write(chunk)
+        with _translated("Cannot write to", self._place):
+            self.file.write(chunk)
 
     @property
     def sha256(self) -> str:
@@ -64,14 +75,16 @@ class Artifacts:
             raise UnavailableError(f"Cannot use the artifact store {url}: {error}") from error
 
     def spool(self) -> Spool:
-        """A place for a file on its way in; the caller closes it. Raises UnavailableError."""
+        """A place for a file on its way in; the caller closes it.
+
+        Raises StorageFullError, UnavailableError.
+        """
         try:
             if self._scratch is not None:
                 self._scratch.mkdir(parents=True, exist_ok=True)
             return Spool(folder=self._scratch)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnavailableError(f"Cannot write to {self._scratch}: {reason}.") from error
+            raise _in_words("Cannot write to", str(self._scratch), error) from error
 
     def has(self, sha256: str) -> bool:
         return bool(self._fs.exists(self._path(sha256)))
@@ -79,11 +92,11 @@ class Artifacts:
     def put(self, sha256: str, spool: Spool) -> None:
         """Store a file; it appears whole or not at all.
 
-        Raises InvalidInputError, and UnavailableError where it cannot be written.
+        Raises InvalidInputError, StorageFullError, and UnavailableError where it cannot be written.
         """
         if spool.sha256 != sha256:
             raise InvalidInputError("sha256", sha256, f"the digest of the body, {spool.sha256}")
-        with _translated(f"Cannot write to {self._root}"):
+        with _translated("Cannot write to", self._root):
             self._write(sha256, spool)
 
     def delete(self, sha256: str) -> None:
@@ -107,12 +120,12 @@ class Artifacts:
         self._delete(path)
 
     def _delete(self, path: str) -> None:
-        with _translated(f"Cannot delete in {self._root}"), suppress(FileNotFoundError):
+        with _translated("Cannot delete in", self._root), suppress(FileNotFoundError):
             self._fs.rm_file(path)
 
     def _older(self, folder: str, seconds: float) -> Iterator[tuple[str, int]]:
         before = datetime.now(UTC) - timedelta(seconds=seconds)
-        with _translated(f"Cannot list {folder}"):
+        with _translated("Cannot list", folder):
             found = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
             for path, info in found.items():
                 # Between listing and looking it may have been finished or deleted.
@@ -123,7 +136,7 @@ class Artifacts:
     def probe(self) -> None:
         """Write, read and delete a tiny file. Raises UnavailableError where that fails."""
         path = self._unfinished("probe")
-        with _translated(f"Cannot use {self._root}"):
+        with _translated("Cannot use", self._root):
             self._fs.makedirs(Path(path).parent.as_posix(), exist_ok=True)
             self._fs.pipe_file(path, b"probe")
             is_kept = self._fs.cat_file(path) == b"probe"
@@ -174,8 +187,15 @@ class Artifacts:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated(what: str, place: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnavailableError(f"{what}: {error.strerror or error}.") from error
+        raise _in_words(what, place, error) from error
+
+
+def _in_words(what: str, place: str, error: OSError) -> StorageFullError | UnavailableError:
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return StorageFullError(place, reason)
+    return UnavailableError(f"{what} {place}: {reason}.")

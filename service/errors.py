@@ -97,6 +97,17 @@ class UnavailableError(ServiceError):
     """The database or the artifact store fails; the same request may succeed in a moment."""
 
 
+class StorageFullError(ServiceError):
+    """There is no room for a file; asking again helps once somebody has made some."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        self.place = place
+        super().__init__(
+            f"Cannot write to {place}: {reason}. The service's operator must make room there, e.g. "
+            "with `shrinknets gc`, or allow more."
+        )
+
+
 class UnauthorizedError(ServiceError):
     """Nobody may do this without showing who they are."""
 

@@ -1,17 +1,22 @@
 """Deletes stored files that nothing refers to, and old events; safe beside a running service."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from service.artifacts import Artifacts
+from service.errors import ServiceError
 from service.settings import Settings
 from service.store import Store, networks, require_head, retention, workers
+from service.store.facts import CheckpointsDropped, Fact
 
 EVENTS_AT_ONCE = 5_000
 """More in one transaction would keep others waiting."""
 UNFINISHED_SECONDS = 3600.0
 """A file that is begun later may be one that is being written now, whatever the settings say."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,12 @@ def collect_garbage(settings: Settings, *, is_dry_run: bool = False) -> GarbageR
 
 
 def delete_file(
-    store: Store, artifacts: Artifacts, sha256: str, *, grace_seconds: float = 0
+    store: Store,
+    artifacts: Artifacts,
+    sha256: str,
+    *,
+    grace_seconds: float = 0,
+    spares_awaited: bool = True,
 ) -> bool:
     """Delete a stored file if nothing refers to it or may soon; False where it stays.
 
@@ -67,10 +77,23 @@ def delete_file(
     # The file goes inside the transaction: an upload of the same content waits for its end,
     # looks for the file then, and stores it again. See docs/decisions.
     with store.writing() as tx:
-        if not retention.drop_unreferenced(tx, sha256, grace_seconds=grace_seconds):
-            return False
-        artifacts.delete(sha256)
-        return True
+        may_go = retention.drop_unreferenced(
+            tx, sha256, grace_seconds=grace_seconds, spares_awaited=spares_awaited
+        )
+        if may_go:
+            artifacts.delete(sha256)
+        return may_go
+
+
+def delete_dropped(store: Store, artifacts: Artifacts, facts: Sequence[Fact]) -> None:
+    """Delete the files of checkpoints that a commit dropped; what fails is left to a collection."""
+    for fact in facts:
+        for sha256 in fact.files if isinstance(fact, CheckpointsDropped) else ():
+            try:
+                # Each is of one attempt alone, so no other trial can be about to refer to it.
+                delete_file(store, artifacts, sha256, spares_awaited=False)
+            except ServiceError:
+                _logger.exception("The file %s stays behind.", sha256)
 
 
 def delete_stray(store: Store, artifacts: Artifacts, sha256: str) -> bool:

@@ -18,7 +18,14 @@ from prometheus_client.registry import Collector
 from service.errors import UnavailableError
 from service.store import Store
 from service.store.census import Census, read_census
-from service.store.facts import Claimed, EpochsTaken, Fact, LeasesLost, TrialEnded
+from service.store.facts import (
+    CheckpointsDropped,
+    Claimed,
+    EpochsTaken,
+    Fact,
+    LeasesLost,
+    TrialEnded,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -82,6 +89,8 @@ class Metrics:
                     self._trials.labels(fact.method.value, fact.state.value).observe(fact.seconds)
                 case EpochsTaken():
                     self._epochs.inc(fact.count)
+                case CheckpointsDropped():
+                    pass
                 case _:
                     assert_never(fact)
 

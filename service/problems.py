@@ -23,6 +23,7 @@ from service.errors import (
     NotFoundError,
     RangeNotSatisfiableError,
     ServiceError,
+    StorageFullError,
     TooLargeError,
     TooManyFailuresError,
     TooManyJobsError,
@@ -57,6 +58,7 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
     (InvalidInputError, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input"),
     (RangeNotSatisfiableError, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range"),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    (StorageFullError, HTTPStatus.INSUFFICIENT_STORAGE, "storage-full"),
     (ArtifactDamagedError, HTTPStatus.INTERNAL_SERVER_ERROR, "artifact-damaged"),
     (ServiceError, HTTPStatus.INTERNAL_SERVER_ERROR, "internal"),
 ]
@@ -144,7 +146,9 @@ def not_ready(failures: Mapping[str, str]) -> JSONResponse:
 
 async def _service_error(_: Request, error: ServiceError) -> JSONResponse:
     status, kind = next((s, k) for cls, s, k in _STATUS if isinstance(error, cls))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status is HTTPStatus.INSUFFICIENT_STORAGE:
+        _logger.error("%s", error)
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error("%s", error, exc_info=error)
     return problem(
         status,

@@ -1,9 +1,11 @@
 """ShrinkNets as a PyTorch library: filters, collection, the λ path, training, saved networks."""
 
+from shrinknets_core.checkpoints import Checkpoint
 from shrinknets_core.cutting import Collected
 from shrinknets_core.data import Rows, Split, dataset_names, load_dataset, split_rows
 from shrinknets_core.dataset_files import load_dataset_file
 from shrinknets_core.errors import (
+    CheckpointError,
     DivergedError,
     ExportError,
     NetworkFileError,
@@ -17,6 +19,7 @@ from shrinknets_core.filters import Filter
 from shrinknets_core.fixed import train_fixed
 from shrinknets_core.method import Price, Removal, Rule, ShrinkOptions, Target
 from shrinknets_core.path import PathOptions, follow_path
+from shrinknets_core.runs import Run
 from shrinknets_core.saving import load_network, probe_of, serialise
 from shrinknets_core.shrinker import Shrinker
 from shrinknets_core.shrinking import train_shrinking
@@ -24,6 +27,8 @@ from shrinknets_core.sizes import Size
 from shrinknets_core.training import TrainOptions
 
 __all__ = [
+    "Checkpoint",
+    "CheckpointError",
     "Collapse",
     "Collected",
     "DivergedError",
@@ -39,6 +44,7 @@ __all__ = [
     "Removal",
     "Rows",
     "Rule",
+    "Run",
     "ShrinkNetsCoreError",
     "ShrinkOptions",
     "Shrinker",

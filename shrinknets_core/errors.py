@@ -80,6 +80,10 @@ class NetworkFileError(ShrinkNetsCoreError):
     """A file is not a network that this version can load."""
 
 
+class CheckpointError(ShrinkNetsCoreError):
+    """A checkpoint is damaged, of another version, or of another training."""
+
+
 class ExportError(ShrinkNetsCoreError):
     """A network can't be written in a format."""
 

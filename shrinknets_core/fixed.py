@@ -1,6 +1,7 @@
 """The baselines: networks whose size stays as it is, with or without an L2 penalty."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from shrinknets_core.batches import place
 from shrinknets_core.data import Split
@@ -8,6 +9,7 @@ from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
 from shrinknets_core.polishing import anneal
+from shrinknets_core.runs import Run, copied, describe
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 
@@ -18,7 +20,7 @@ def train_fixed(
     options: TrainOptions,
     l2: float = 0.0,
     family: Family | None = None,
-) -> Iterator[TrialEvent]:
+) -> Run:
     """Train a network of these widths; yields its epochs, then the network of the best one.
 
     Args:
@@ -30,16 +32,46 @@ def train_fixed(
 
     Raises:
         OptionError: the family has no such network for these data.
-        DivergedError: the loss is not finite.
+        DivergedError: the loss is not finite (raised by the run).
     """
     split = place(split, options.device)
     family = mlp_family() if family is None else family
-    trainee = options.build(split, widths, family=family)
-    loop = Loop(trainee, split, options, l2=l2)
-    choice = Choice()
-    for _ in range(options.epochs - options.polish_epochs):
-        record = loop.epoch(phase=Phase.TRAIN, lr=options.lr)
-        choice.offer(record, trainee)
-        yield record
-    yield from anneal(loop, choice, lr=options.lr, epochs=options.polish_epochs, phase=Phase.TRAIN)
-    yield finish(choice, split, trainee)
+    loop = Loop(options.build(split, widths, family=family), split, options, l2=l2)
+    return _Fixed(loop, options, describe("fixed", split, widths, options, family, l2=l2))
+
+
+class _Fixed(Run):
+    def __init__(self, loop: Loop, options: TrainOptions, description: Mapping[str, Any]) -> None:
+        super().__init__(description)
+        self._loop = loop
+        self._options = options
+        self._choice = Choice()
+
+    @property
+    def step(self) -> int:
+        return self._loop.step
+
+    def _go_on(self) -> Iterator[TrialEvent]:
+        loop, options, choice = self._loop, self._options, self._choice
+        before = options.epochs - options.polish_epochs
+        while loop.step < before:
+            record = loop.epoch(phase=Phase.TRAIN, lr=options.lr)
+            choice.offer(record, loop.trainee)
+            yield record
+        yield from anneal(
+            loop,
+            choice,
+            lr=options.lr,
+            epochs=options.polish_epochs,
+            phase=Phase.TRAIN,
+            first_step=before,
+        )
+        self._ended = True
+        yield finish(choice, loop.split, loop.trainee)
+
+    def _state(self) -> dict[str, Any]:
+        return {"loop": copied(self._loop.state_dict()), "choice": self._choice.state_dict()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._loop.load_state_dict(state["loop"])
+        self._choice.load_state_dict(state["choice"], self._loop.trainee)

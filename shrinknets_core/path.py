@@ -1,7 +1,8 @@
 """The λ path: one run in which the network shrinks from full to next to nothing."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from shrinknets_core.batches import place
 from shrinknets_core.data import Split
@@ -10,9 +11,10 @@ from shrinknets_core.events import Collapse, EpochRecord, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
 from shrinknets_core.method import LambdaControl
-from shrinknets_core.polishing import polish
+from shrinknets_core.polishing import Polish
+from shrinknets_core.runs import Run, copied, describe
 from shrinknets_core.shrinking import WARMUP_SHARE, collapse, shrink_options, warm_up
-from shrinknets_core.training import Choice, Loop, TrainOptions
+from shrinknets_core.training import Loop, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ def follow_path(
     options: TrainOptions,
     path: PathOptions | None = None,
     family: Family | None = None,
-) -> Iterator[TrialEvent]:
+) -> Run:
     """Shrink one network step by step; yields its epochs and a polished network at each size.
 
     The end is reached when a layer is left without a useful feature. That is a collapse only where
@@ -68,7 +70,7 @@ def follow_path(
 
     Raises:
         OptionError: the family has no such network for these data.
-        DivergedError: the loss is not finite.
+        DivergedError: the loss is not finite (raised by the run).
     """
     split = place(split, options.device)
     path = PathOptions() if path is None else path
@@ -76,58 +78,122 @@ def follow_path(
     warmup = max(1, round(options.epochs * WARMUP_SHARE))
     shrink = shrink_options(split, options, warmup=warmup)
     trainee = options.build(split, widths, family=family, shrink=shrink)
-    loop = Loop(trainee, split, options)
-    yield from warm_up(loop, lr=options.lr, epochs=warmup)
-    yield from _walk(loop, options, path)
+    description = describe("path", split, widths, options, family, path=asdict(path))
+    return _Path(Loop(trainee, split, options), options, path, description)
 
 
-def _walk(loop: Loop, options: TrainOptions, path: PathOptions) -> Iterator[TrialEvent]:
-    shrinker = loop.trainee.shrinker
-    assert shrinker is not None
-    if not shrinker.groups:
-        yield Collapse(step=loop.step, reason="there is nothing that could be removed")
-        return
-    size = loop.trainee.size(loop.trainee.widths())
-    kept_size, has_networks = size.parameters, False
-    control = LambdaControl(
-        shrinker.method.count().num_features,
-        first_lam=path.first_lam,
-        rate=path.shrink_rate,
-        slow_below=path.slow_units,
-        max_rise=path.max_rise,
-    )
-    for _ in range(path.max_epochs):
-        record = _shrink_epoch(loop, control, lr=options.lr)
-        yield record
-        if names := shrinker.collapsed():
-            if not has_networks:
-                yield collapse(record.step, names, record.lam)
+class _Path(Run):
+    def __init__(
+        self,
+        loop: Loop,
+        options: TrainOptions,
+        path: PathOptions,
+        description: Mapping[str, Any],
+    ) -> None:
+        super().__init__(description)
+        assert loop.trainee.shrinker is not None
+        self._loop = loop
+        self._options = options
+        self._path = path
+        self._shrinker = loop.trainee.shrinker
+        self._polish: Polish | None = None
+        self._control: LambdaControl | None = None
+        self._kept_size = loop.trainee.size(loop.trainee.full_widths).parameters
+        self._has_networks = False
+        self._is_due = False
+        """Whether the size is one at which a network is kept."""
+        self._epochs = 0
+        """Of shrinking."""
+        self._lam = 0.0
+        self._lost: list[str] = []
+
+    @property
+    def step(self) -> int:
+        return self._loop.step if self._polish is None else self._polish.step
+
+    def _go_on(self) -> Iterator[TrialEvent]:
+        loop, options = self._loop, self._options
+        warmup = max(1, round(options.epochs * WARMUP_SHARE))
+        yield from warm_up(loop, lr=options.lr, epochs=warmup)
+        if not self._shrinker.groups:
+            self._ended = True
+            yield Collapse(step=loop.step, reason="there is nothing that could be removed")
             return
-        if record.parameters <= path.snapshot_ratio * kept_size:
-            kept_size = record.parameters
-            has_networks = True
-            yield from _snapshot(loop, options, path, lam=record.lam)
+        while True:
+            if self._is_due:
+                yield from self._snapshot()
+            if self._lost or self._epochs >= self._path.max_epochs:
+                break
+            yield self._shrink()
+        self._ended = True
+        if self._lost and not self._has_networks:
+            yield collapse(loop.step, self._lost, self._lam)
 
+    def _shrink(self) -> EpochRecord:
+        loop, method = self._loop, self._shrinker.method
+        if self._control is None:
+            self._control = self._make_control(method.count().num_features)
+        self._control.aim(method.count().num_features)
+        self._shrinker.lam = self._control.lam
+        record = loop.epoch(phase=Phase.SHRINK, lr=self._options.lr)
+        self._control.correct(method.count().num_features)
+        self._epochs += 1
+        self._lam = record.lam
+        self._lost = self._shrinker.collapsed()
+        if not self._lost and record.parameters <= self._path.snapshot_ratio * self._kept_size:
+            self._kept_size = record.parameters
+            self._is_due = True
+        return record
 
-def _shrink_epoch(loop: Loop, control: LambdaControl, *, lr: float) -> EpochRecord:
-    shrinker = loop.trainee.shrinker
-    assert shrinker is not None
-    control.aim(shrinker.method.count().num_features)
-    shrinker.lam = control.lam
-    record = loop.epoch(phase=Phase.SHRINK, lr=lr)
-    control.correct(shrinker.method.count().num_features)
-    return record
+    def _snapshot(self) -> Iterator[TrialEvent]:
+        """Polish a copy of the network as it is; the loop goes on from where it was."""
+        if self._polish is None:
+            self._loop.collect()
+            self._polish = self._begin_polish()
+        polish = self._polish
+        yield from polish.epochs()
+        network = finish(polish.choice, self._loop.split, self._loop.trainee, lam=self._lam)
+        self._loop.step = polish.step
+        self._has_networks, self._is_due, self._polish = True, False, None
+        yield network
 
+    def _begin_polish(self) -> Polish:
+        loop, options = self._loop, self._options
+        epochs = max(1, round(options.epochs * self._path.polish_share))
+        return Polish(loop.trainee, loop.split, options, first_step=loop.step, epochs=epochs)
 
-def _snapshot(
-    loop: Loop, options: TrainOptions, path: PathOptions, *, lam: float
-) -> Iterator[TrialEvent]:
-    """Polish a copy of the network as it is; the loop goes on from where it was."""
-    loop.collect()
-    choice = Choice()
-    epochs = max(1, round(options.epochs * path.polish_share))
-    yield from polish(
-        loop.trainee, loop.split, options, choice, first_step=loop.step, epochs=epochs
-    )
-    loop.step += epochs
-    yield finish(choice, loop.split, loop.trainee, lam=lam)
+    def _make_control(self, num_features: int) -> LambdaControl:
+        path = self._path
+        return LambdaControl(
+            num_features,
+            first_lam=path.first_lam,
+            rate=path.shrink_rate,
+            slow_below=path.slow_units,
+            max_rise=path.max_rise,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "loop": copied(self._loop.state_dict()),
+            "polish": None if self._polish is None else self._polish.state_dict(),
+            "control": None if self._control is None else self._control.state_dict(),
+            "kept_size": self._kept_size,
+            "has_networks": self._has_networks,
+            "is_due": self._is_due,
+            "epochs": self._epochs,
+            "lam": self._lam,
+            "lost": list(self._lost),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._loop.load_state_dict(state["loop"])
+        if state["polish"] is not None:
+            self._polish = self._begin_polish()
+            self._polish.load_state_dict(state["polish"])
+        if state["control"] is not None:
+            self._control = self._make_control(1)
+            self._control.load_state_dict(state["control"])
+        self._kept_size = int(state["kept_size"])
+        self._has_networks, self._is_due = bool(state["has_networks"]), bool(state["is_due"])
+        self._epochs, self._lam = int(state["epochs"]), float(state["lam"])
+        self._lost = list(state["lost"])

@@ -1,36 +1,69 @@
 """The end of a training: the step size falls, nothing is removed, the best epoch is chosen."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from shrinknets_core.data import Split
 from shrinknets_core.events import EpochRecord, Phase
+from shrinknets_core.runs import copied
 from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 
 def anneal(
-    loop: Loop, choice: Choice, *, lr: float, epochs: int, phase: Phase
+    loop: Loop, choice: Choice, *, lr: float, epochs: int, phase: Phase, first_step: int
 ) -> Iterator[EpochRecord]:
-    """Train on while the step size falls to zero along a cosine; offers each epoch to choice."""
-    for epoch in range(epochs):
+    """Train on while the step size falls to zero along a cosine; offers each epoch to choice.
+
+    Goes on where the loop stands; `first_step` is the number of the epoch before the first one.
+    """
+    for epoch in range(loop.step - first_step, epochs):
         share = (epoch + 1) / (epochs + 1)
         record = loop.epoch(phase=phase, lr=lr * (1 + math.cos(math.pi * share)) / 2)
         choice.offer(record, loop.trainee)
         yield record
 
 
-def polish(
-    trainee: Trainee,
-    split: Split,
-    options: TrainOptions,
-    choice: Choice,
-    *,
-    first_step: int,
-    epochs: int,
-) -> Iterator[EpochRecord]:
-    """Anneal a plain copy of a network that has shrunk; its dead features must be collected."""
-    widths = [len(ids) for ids in trainee.kept()]
-    copy = Trainee(trainee.family, trainee.plain(), split, widths)
-    loop = Loop(copy, split, options, first_step=first_step)
-    yield from anneal(loop, choice, lr=options.lr, epochs=epochs, phase=Phase.POLISH)
+class Polish:
+    """Anneals a plain copy of a network that has shrunk; its dead features must be collected.
+
+    Attributes:
+        choice: among the epochs so far.
+    """
+
+    def __init__(
+        self, trainee: Trainee, split: Split, options: TrainOptions, *, first_step: int, epochs: int
+    ) -> None:
+        widths = [len(ids) for ids in trainee.kept()]
+        copy = Trainee(trainee.family, trainee.plain(), split, widths)
+        self.choice = Choice()
+        self._loop = Loop(copy, split, options, first_step=first_step)
+        self._lr = options.lr
+        self._first_step = first_step
+        self._epochs = epochs
+
+    @property
+    def step(self) -> int:
+        """The number of the last epoch."""
+        return self._loop.step
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train for the epochs that are left."""
+        return anneal(
+            self._loop,
+            self.choice,
+            lr=self._lr,
+            epochs=self._epochs,
+            phase=Phase.POLISH,
+            first_step=self._first_step,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where it stands, in copies on the CPU."""
+        return {"loop": copied(self._loop.state_dict()), "choice": self.choice.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of the same network, in place."""
+        self._loop.load_state_dict(state["loop"])
+        self.choice.load_state_dict(state["choice"], self._loop.trainee)

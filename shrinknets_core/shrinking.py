@@ -1,6 +1,7 @@
 """One network that shrinks at one λ while it trains: the trial of the search over λ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -11,7 +12,8 @@ from shrinknets_core.events import Collapse, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
 from shrinknets_core.method import Rule, ShrinkOptions
-from shrinknets_core.polishing import polish
+from shrinknets_core.polishing import Polish
+from shrinknets_core.runs import Run, copied, describe
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 WARMUP_SHARE = 0.1
@@ -26,7 +28,7 @@ def train_shrinking(
     lam: float,
     rule: str = Rule.PROXIMAL,
     family: Family | None = None,
-) -> Iterator[TrialEvent]:
+) -> Run:
     """Train a network that shrinks at penalty lam; yields epochs, then a network or a collapse.
 
     With the proximal rule λ is 0 for a warm-up, ramps, holds, and the last epochs polish what is
@@ -42,7 +44,7 @@ def train_shrinking(
 
     Raises:
         OptionError: λ is not positive, the rule is unknown, or the family has no such network.
-        DivergedError: the loss is not finite.
+        DivergedError: the loss is not finite (raised by the run).
     """
     if not lam > 0:
         raise OptionError("lam", expected="positive", got=lam)
@@ -51,8 +53,9 @@ def train_shrinking(
     shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=warmup)
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family, shrink=shrink), split, options)
-    method = _proximal if shrink.rule is Rule.PROXIMAL else _subgradient
-    return method(loop, options, lam)
+    kind = _Proximal if shrink.rule is Rule.PROXIMAL else _Subgradient
+    description = describe("shrinknets", split, widths, options, family, lam=lam, rule=str(rule))
+    return kind(loop, options, lam, description)
 
 
 def shrink_options(
@@ -77,8 +80,8 @@ def shrink_options(
 
 
 def warm_up(loop: Loop, *, lr: float, epochs: int) -> Iterator[TrialEvent]:
-    """Train with all gates held where they are."""
-    for _ in range(epochs):
+    """Train with all gates held where they are, until so many epochs are over."""
+    while loop.step < epochs:
         yield loop.epoch(phase=Phase.WARMUP, lr=lr)
 
 
@@ -91,38 +94,117 @@ def collapse(step: int, names: Sequence[str], lam: float) -> Collapse:
     )
 
 
-def _proximal(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEvent]:
-    trainee, shrinker = loop.trainee, loop.trainee.shrinker
-    assert shrinker is not None
-    shrinker.lam = lam
-    warmup = round(options.epochs * WARMUP_SHARE)
-    yield from warm_up(loop, lr=options.lr, epochs=warmup)
-    for _ in range(options.epochs - options.polish_epochs - warmup):
-        record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
-        yield record
-        if names := shrinker.collapsed():
-            yield collapse(record.step, names, lam)
-            return
-    loop.collect()
-    choice = Choice()
-    yield from polish(
-        trainee, loop.split, options, choice, first_step=loop.step, epochs=options.polish_epochs
-    )
-    yield finish(choice, loop.split, trainee, lam=lam)
+class _Shrinking(Run):
+    """One network at one λ."""
+
+    def __init__(
+        self, loop: Loop, options: TrainOptions, lam: float, description: Mapping[str, Any]
+    ) -> None:
+        super().__init__(description)
+        assert loop.trainee.shrinker is not None
+        self._loop = loop
+        self._options = options
+        self._shrinker = loop.trainee.shrinker
+        self._lam = lam
+        self._lost: list[str] = []
+
+    @property
+    def step(self) -> int:
+        return self._loop.step
+
+    def _collapse(self) -> Collapse:
+        self._ended = True
+        return collapse(self._loop.step, self._lost, self._lam)
+
+    def _state(self) -> dict[str, Any]:
+        return {"loop": copied(self._loop.state_dict()), "lost": list(self._lost)}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._loop.load_state_dict(state["loop"])
+        self._lost = list(state["lost"])
 
 
-def _subgradient(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEvent]:
-    trainee, shrinker = loop.trainee, loop.trainee.shrinker
-    assert shrinker is not None
-    shrinker.draw_gates(torch.Generator().manual_seed(options.seed))
-    shrinker.lam = lam
-    choice = Choice()
-    for _ in range(options.epochs):
-        record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
-        yield record
-        if names := shrinker.collapsed():
-            yield collapse(record.step, names, lam)
+class _Proximal(_Shrinking):
+    """Warm-up, shrinking, then a polish of what is left."""
+
+    def __init__(
+        self, loop: Loop, options: TrainOptions, lam: float, description: Mapping[str, Any]
+    ) -> None:
+        super().__init__(loop, options, lam, description)
+        self._shrinker.lam = lam
+        self._polish: Polish | None = None
+
+    @property
+    def step(self) -> int:
+        return self._loop.step if self._polish is None else self._polish.step
+
+    def _go_on(self) -> Iterator[TrialEvent]:
+        loop, options = self._loop, self._options
+        yield from warm_up(loop, lr=options.lr, epochs=round(options.epochs * WARMUP_SHARE))
+        while not self._lost and loop.step < options.epochs - options.polish_epochs:
+            record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
+            self._lost = self._shrinker.collapsed()
+            yield record
+        if self._lost:
+            yield self._collapse()
             return
-        loop.collect()
-        choice.offer(record, trainee)
-    yield finish(choice, loop.split, trainee, lam=lam)
+        if self._polish is None:
+            loop.collect()
+            self._polish = self._begin_polish()
+        yield from self._polish.epochs()
+        self._ended = True
+        yield finish(self._polish.choice, loop.split, loop.trainee, lam=self._lam)
+
+    def _begin_polish(self) -> Polish:
+        loop, options = self._loop, self._options
+        return Polish(
+            loop.trainee,
+            loop.split,
+            options,
+            first_step=loop.step,
+            epochs=options.polish_epochs,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        polish = None if self._polish is None else self._polish.state_dict()
+        return {**super()._state(), "polish": polish}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        if state["polish"] is not None:
+            self._polish = self._begin_polish()
+            self._polish.load_state_dict(state["polish"])
+
+
+class _Subgradient(_Shrinking):
+    """The paper's: λ acts from the first to the last epoch."""
+
+    def __init__(
+        self, loop: Loop, options: TrainOptions, lam: float, description: Mapping[str, Any]
+    ) -> None:
+        super().__init__(loop, options, lam, description)
+        self._shrinker.draw_gates(torch.Generator().manual_seed(options.seed))
+        self._shrinker.lam = lam
+        self._choice = Choice()
+
+    def _go_on(self) -> Iterator[TrialEvent]:
+        loop, options = self._loop, self._options
+        while not self._lost and loop.step < options.epochs:
+            record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
+            self._lost = self._shrinker.collapsed()
+            if not self._lost:
+                loop.collect()
+                self._choice.offer(record, loop.trainee)
+            yield record
+        if self._lost:
+            yield self._collapse()
+            return
+        self._ended = True
+        yield finish(self._choice, loop.split, loop.trainee, lam=self._lam)
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "choice": self._choice.state_dict()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._choice.load_state_dict(state["choice"], self._loop.trainee)

@@ -1,7 +1,8 @@
 """A network of a family in training: its module, its widths and, while it shrinks, its gates."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,32 @@ class Trainee:
         state = {name: tensors[name].clone() for name in network.state_dict()}
         network.load_state_dict(state, assign=True)
         return network.requires_grad_().train(self.module.training)
+
+    def rebuild(self, widths: Sequence[int], tensors: Mapping[str, Tensor]) -> nn.Module:
+        """Return a plain network of these widths, on this one's device, with copies of tensors.
+
+        Raises:
+            RuntimeError: the tensors are not those of such a network.
+        """
+        with torch.random.fork_rng(devices=[]):
+            network = self.family.build(self._input_shape, widths, self._num_classes)
+        network.load_state_dict(dict(tensors))
+        first = next(iter(self.module.parameters()))
+        return network.to(device=first.device, dtype=first.dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tensors, and what was removed; references, not copies."""
+        shrinker = None if self.shrinker is None else self.shrinker.state_dict()
+        return {"module": self.module.state_dict(), "shrinker": shrinker}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the shapes and values of a state, in place; nothing may be removed yet.
+
+        Optimisers must be made afterwards, as parameters of dead branches are gone.
+        """
+        if self.shrinker is not None:
+            self.shrinker.load_state_dict(state["shrinker"])
+        self.module.load_state_dict(state["module"])
 
 
 def _example_of(split: Split, module: nn.Module) -> Tensor:

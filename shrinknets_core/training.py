@@ -1,8 +1,9 @@
 """The training loop that all methods share, and the choice of the best epoch."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,9 +118,8 @@ class Loop:
         self._penalises = (
             self._shrinker is not None and self._shrinker.options.rule is Rule.SUBGRADIENT
         )
-        self.optimizer = torch.optim.AdamW(
-            self._parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True
-        )
+        self._options = options
+        self.optimizer = self._make_optimizer()
         self._batch_size = options.batch_size
         self._micro_batches = options.micro_batches
         self._device = options.device
@@ -168,6 +168,34 @@ class Loop:
         """Remove all dead features, from the optimiser's state too."""
         if self._shrinker is not None:
             self._shrinker.collect(self.optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that later epochs depend on; references, not copies."""
+        optimizer: dict[int, Any] = self.optimizer.state_dict()["state"]
+        return {
+            "step": self.step,
+            "trainee": self.trainee.state_dict(),
+            "optimizer": {str(number): one for number, one in optimizer.items()},
+            "order": self._rng.get_state(),
+            "global": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, in place, with an optimiser of its own; sets the global generator."""
+        self.trainee.load_state_dict(state["trainee"])
+        self.optimizer = self._make_optimizer()
+        groups = self.optimizer.state_dict()["param_groups"]
+        values = {int(number): one for number, one in state["optimizer"].items()}
+        self.optimizer.load_state_dict({"state": values, "param_groups": groups})
+        self._rng.set_state(state["order"])
+        torch.set_rng_state(state["global"])
+        self.step = int(state["step"])
+
+    def _make_optimizer(self) -> torch.optim.AdamW:
+        options = self._options
+        return torch.optim.AdamW(
+            self._parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True
+        )
 
     def _parameters(self) -> list[nn.Parameter]:
         if self._shrinker is None:
@@ -256,12 +284,30 @@ class Choice:
     def __init__(self) -> None:
         self.record: EpochRecord | None = None
         self.module: nn.Module | None = None
+        self._widths: tuple[int, ...] = ()
 
     def offer(self, record: EpochRecord, trainee: Trainee) -> None:
         """Keep a plain copy of the network, gates folded, if it is the better one."""
         if self._is_better(record):
             self.record = record
             self.module = trainee.plain()
+            self._widths = tuple(len(features) for features in trainee.kept())
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return the choice so far, None where there is none; its tensors never change."""
+        if self.record is None or self.module is None:
+            return None
+        tensors = {name: t.detach().cpu() for name, t in self.module.state_dict().items()}
+        return {"record": asdict(self.record), "widths": list(self._widths), "module": tensors}
+
+    def load_state_dict(self, state: Mapping[str, Any] | None, trainee: Trainee) -> None:
+        """Take over a choice among the networks of a trainee, in place."""
+        if state is None:
+            return
+        self._widths = tuple(state["widths"])
+        self.module = trainee.rebuild(self._widths, state["module"])
+        fields = {**state["record"], "widths": tuple(state["record"]["widths"])}
+        self.record = EpochRecord(**{**fields, "phase": Phase(fields["phase"])})
 
     def _is_better(self, new: EpochRecord) -> bool:
         old = self.record

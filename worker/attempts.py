@@ -13,7 +13,7 @@ from worker.log_shipping import LogShipper
 from worker.retries import Retries, Verdict
 from worker.service_client import AttemptLease, JobLease
 from worker.time_limits import TimeLimits
-from worker.trial.environment import TrialEnvironment
+from worker.trial.environment import CHECKPOINT_SECONDS, TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 
 _log = logging.getLogger(__name__)
@@ -46,12 +46,17 @@ class Attempts:
         engine: Engine,
         slots: int,
         cache: Path,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
         api_key: str | None = None,
         **stop_seconds: float,
     ) -> None:
-        """Trials keep in `cache` what they fetch; TimeLimits has the meaning of `stop_seconds`."""
+        """Trials keep in `cache` what they fetch, and take a checkpoint every so many seconds.
+
+        TimeLimits has the meaning of `stop_seconds`.
+        """
         self._lease = lease
         self._cache = cache
+        self._checkpoint_seconds = checkpoint_seconds
         self._engine = engine
         self._slots = slots
         self._waiting: deque[_Waiting] = deque()
@@ -111,6 +116,7 @@ class Attempts:
             token=attempt.token,
             cache=self._cache,
             micro_batches=self._retries.micro_batches(trial.id),
+            checkpoint_seconds=self._checkpoint_seconds,
         )
         self._logs.follow(attempt, self._engine.output_of(attempt.id))
         self._engine.start(attempt.id, environment.variables())

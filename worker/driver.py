@@ -39,6 +39,7 @@ class Driver:
             engine=engine,
             slots=slots,
             cache=settings.cache,
+            checkpoint_seconds=settings.checkpoint_seconds,
             api_key=settings.key(),
             flag_seconds=settings.flag_seconds,
             terminate_seconds=settings.terminate_seconds,

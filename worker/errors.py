@@ -41,6 +41,10 @@ class NotAllowedError(RefusedError):
     """The service wants a key, another one, or one of another role (401 or 403)."""
 
 
+class StorageFullError(RefusedError):
+    """The service has no room for a file (507); asking again may help once there is some."""
+
+
 class DamagedFileError(ServiceError):
     """A file came with other content than its digest says; asking again may help."""
 

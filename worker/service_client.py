@@ -19,12 +19,14 @@ from shrinknets.wire import (
     LogBatch,
     LogPlace,
     Network,
+    NewCheckpoint,
     Order,
     Page,
     Problem,
     Record,
     RecordBatch,
     Renewal,
+    Resumption,
     Trial,
     TrialAssignment,
     TrialRequest,
@@ -34,6 +36,7 @@ from worker.errors import (
     NotAllowedError,
     RefusedError,
     ServiceUnreachableError,
+    StorageFullError,
     UnexpectedAnswerError,
 )
 from worker.patience import Patience
@@ -42,7 +45,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # Who is told to come back later does so, whatever the reason.
 _AWAY = frozenset(map(httpx.codes, (429, 502, 503, 504)))
-_NOT_ALLOWED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
+_REFUSALS: dict[int, type[RefusedError]] = {
+    httpx.codes.UNAUTHORIZED: NotAllowedError,
+    httpx.codes.FORBIDDEN: NotAllowedError,
+    httpx.codes.INSUFFICIENT_STORAGE: StorageFullError,
+}
 _PUBLIC = "/api/v1"
 _WORKER = "/api/v1/worker"
 # The service verifies a whole file before its first byte.
@@ -176,7 +183,7 @@ class ServiceClient:
         if answer.status_code == httpx.codes.CONFLICT:
             raise LeaseLostError(request=f"{method} {path}", detail=_detail(answer))
         if not answer.is_success:
-            refusal = NotAllowedError if answer.status_code in _NOT_ALLOWED else RefusedError
+            refusal = _REFUSALS.get(answer.status_code, RefusedError)
             raise refusal(
                 request=f"{method} {path}", status=answer.status_code, detail=_detail(answer)
             )
@@ -229,6 +236,21 @@ class AttemptLease:
     def fetch_dataset(self, target: IO[bytes]) -> None:
         """Write the file of the job's data set to `target`."""
         path = f"{_WORKER}/attempts/{self.attempt_id}/dataset"
+        self.client.fetch(path, target, token=self.token)
+
+    def add_checkpoint(self, new: NewCheckpoint) -> Order:
+        """Let a file that was handed in be the newest checkpoint, and renew the lease."""
+        path = f"/attempts/{self.attempt_id}/checkpoints"
+        return _read(Renewal, self._call("POST", path, new)).order
+
+    def resume(self, step: int) -> Order:
+        """Say from which checkpoint this attempt goes on; 0 for none."""
+        path = f"/attempts/{self.attempt_id}/resume"
+        return _read(Renewal, self._call("POST", path, Resumption(step=step))).order
+
+    def fetch_file(self, sha256: str, target: IO[bytes]) -> None:
+        """Write a checkpoint of the trial, or a file that is kept with one, to `target`."""
+        path = f"{_WORKER}/attempts/{self.attempt_id}/files/{sha256}"
         self.client.fetch(path, target, token=self.token)
 
     def post_lines(self, batch: LogBatch) -> int:

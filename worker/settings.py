@@ -24,7 +24,7 @@ from shrinknets.settings_file import SettingsFileError, read_settings_file
 from shrinknets.wire import KEY_VARIABLE, MAX_WAIT_SECONDS, can_be_key
 from worker.device import DEVICE_PATTERN
 from worker.errors import SettingsError
-from worker.trial.environment import CACHE_VARIABLE, default_cache
+from worker.trial.environment import CACHE_VARIABLE, CHECKPOINT_SECONDS, default_cache
 
 PREFIX = "SHRINKNETS_WORKER_"
 URL_VARIABLE = "SHRINKNETS_URL"
@@ -77,12 +77,15 @@ class WorkerSettings(BaseSettings):
     """Where fetched data sets stay; all workers of a user on this machine share it."""
     poll_seconds: PositiveFloat = 1.0
     """How often an idle worker asks at most, whatever the service answers."""
+    checkpoint_seconds: NonNegativeFloat = CHECKPOINT_SECONDS
+    """How often a trial hands in a checkpoint, from which another process could go on."""
     renew_seconds: PositiveFloat = 0.5
     """How often the lease of the job is renewed, and so how soon a cancel is heard."""
     flag_seconds: NonNegativeFloat = 0.4
     """After a cancel: how long trials may take to stop by themselves."""
     terminate_seconds: NonNegativeFloat = 0.5
-    """After SIGTERM to a trial's process group: how long until SIGKILL."""
+    """After SIGTERM to a trial's process group: how long until SIGKILL. A trial that comes to the
+    end of its epoch in this time hands in a last checkpoint."""
     failures_in_a_row: Annotated[int, Field(ge=1)] = 3
     """So many trials that fail one after the other fail the job."""
     log_format: LogFormat = Field(

@@ -8,6 +8,7 @@ from service.access import AttemptGuard, Guard, Permission
 from service.api import (
     attempts,
     audit,
+    checkpoints,
     claims,
     comparisons,
     dataset_uploads,
@@ -90,7 +91,7 @@ trial = APIRouter(
     responses=_PROBLEMS | _LEASE_LOST,
     dependencies=[Depends(AttemptGuard(reading=Permission.WORK, writing=Permission.WORK))],
 )
-for part in (attempts, uploads):
+for part in (attempts, checkpoints, uploads):
     trial.include_router(part.router)
 
 router = APIRouter()

@@ -74,7 +74,7 @@ def announce(
     "/trials/{trial_id}/attempts", status_code=HTTPStatus.CREATED, summary="Start an attempt"
 )
 def start_attempt(trial_id: TrialId, token: Token, services: ServicesOf) -> Attempt:
-    """Begin a waiting trial anew; asks for the token of the job's lease."""
+    """Let a waiting trial go on from its newest checkpoint, or begin; asks for the job's token."""
     seconds = services.settings.attempt_lease_seconds
     with services.store.writing() as tx:
         return attempts.start_attempt(tx, trial_id, token, lease_seconds=seconds)

@@ -56,6 +56,7 @@ def look(sha256: Sha256, services: ServicesOf) -> Response:
     responses={
         200: {"model": StoredFile, "description": "The file was there already."},
         413: {"model": Problem, "description": "The file is larger than this service takes."},
+        507: {"model": Problem, "description": "There is no room for the file at the moment."},
     },
     openapi_extra={"requestBody": {"required": True, "content": {MEDIA_TYPE: _BYTES}}},
 )

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, update
+from sqlalchemy import and_, insert
 
 from service.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
+from service.store.checkpoints import go_back, list_checkpoints
 from service.store.clock import now
 from service.store.datasets import find_file
 from service.store.facts import EpochsTaken
@@ -13,6 +14,7 @@ from service.store.jobs import get_row as get_job_row
 from service.store.leases import (
     Held,
     get_attempt_row,
+    get_held_row,
     hold_job,
     lose_attempts,
     renew_attempt,
@@ -20,7 +22,7 @@ from service.store.leases import (
 from service.store.networks import add_networks
 from service.store.records import add_records
 from service.store.states import ATTEMPTS, TRIALS, move
-from service.store.tables import attempts, records, trials
+from service.store.tables import attempts, trials
 from service.store.transactions import Reading, Writing
 from service.store.trials import get_trial, summarise
 from shrinknets.frontier import best
@@ -41,7 +43,7 @@ ENDINGS = [*(state for state in TrialState if state.is_final), TrialState.WAITIN
 
 
 def start_attempt(tx: Writing, trial_id: str, token: str, *, lease_seconds: float) -> Attempt:
-    """Begin a waiting trial anew, with the right to write for it.
+    """Let a waiting trial go on from its newest checkpoint, with the right to write for it.
 
     Raises NotFoundError, LeaseLostError, and ConflictError where the trial does not wait, or its
     job is to pause.
@@ -54,7 +56,8 @@ def start_attempt(tx: Writing, trial_id: str, token: str, *, lease_seconds: floa
     if not move(tx, TRIALS, is_mine, before=TrialState.WAITING, after=TrialState.RUNNING):
         state = get_trial(tx, trial_id).state.value
         raise ConflictError(f"Trial {trial_id!r} is {state}, so no attempt at it can start.")
-    _forget_progress(tx, trial_id)
+    kept = list_checkpoints(tx, trial_id)
+    go_back(tx, trial_id, kept[0].step if kept else 0)
     attempt_id, own_token = new_id(Kind.ATTEMPT), new_token()
     tx.connection.execute(
         insert(attempts).values(
@@ -79,7 +82,12 @@ def read_assignment(
     held = renew_attempt(tx, attempt_id, token, lease_seconds=lease_seconds)
     spec = JobSpec.model_validate(get_job_row(tx, held.job_id).spec)
     trial = get_trial(tx, held.trial_id)
-    return TrialAssignment(spec=spec, trial=trial, data=find_file(tx, spec.dataset))
+    return TrialAssignment(
+        spec=spec,
+        trial=trial,
+        data=find_file(tx, spec.dataset),
+        checkpoints=list_checkpoints(tx, held.trial_id),
+    )
 
 
 def get_dataset_file(tx: Reading, attempt_id: str, token: str) -> DatasetFile:
@@ -87,9 +95,7 @@ def get_dataset_file(tx: Reading, attempt_id: str, token: str) -> DatasetFile:
 
     Raises NotFoundError, also where the data set has no file, and LeaseLostError.
     """
-    row = get_attempt_row(tx, attempt_id)
-    if row.token_digest != digest(token) or row.state is not AttemptState.RUNNING:
-        raise LeaseLostError("attempt", attempt_id)
+    row = get_held_row(tx, attempt_id, token)
     file = find_file(tx, get_job_row(tx, row.job_id).dataset)
     if file is None:
         raise NotFoundError("file of a data set for attempt", attempt_id)
@@ -186,20 +192,3 @@ def _replace_unseen(tx: Writing, trial_id: str) -> None:
     # first token, the answer that carried it got lost; waiting for its lease would help nobody.
     is_unseen = and_(attempts.c.trial_id == trial_id, attempts.c.seen_at.is_(None))
     lose_attempts(tx, is_unseen, reason="Its token was never used.")
-
-
-def _forget_progress(tx: Writing, trial_id: str) -> None:
-    tx.connection.execute(delete(records).where(records.c.trial_id == trial_id))
-    tx.connection.execute(
-        update(trials)
-        .where(trials.c.id == trial_id)
-        .values(
-            reason="",
-            epochs=0,
-            train_seconds=0.0,
-            validation_accuracy=None,
-            widths=[],
-            parameters=None,
-            reported_at=None,
-        )
-    )

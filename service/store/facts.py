@@ -36,4 +36,12 @@ class EpochsTaken:
     count: int
 
 
-Fact = Claimed | LeasesLost | TrialEnded | EpochsTaken
+@dataclass(frozen=True, kw_only=True)
+class CheckpointsDropped:
+    """Nothing goes on from these any more."""
+
+    files: tuple[str, ...]
+    """Their SHA-256."""
+
+
+Fact = Claimed | LeasesLost | TrialEnded | EpochsTaken | CheckpointsDropped

@@ -171,6 +171,14 @@ def get_attempt_row(tx: Reading, attempt_id: str) -> Row[Any]:
     return row
 
 
+def get_held_row(tx: Reading, attempt_id: str, token: str) -> Row[Any]:
+    """The row of a running attempt whose token this is. Raises NotFoundError, LeaseLostError."""
+    row = get_attempt_row(tx, attempt_id)
+    if row.token_digest != digest(token) or row.state is not AttemptState.RUNNING:
+        raise LeaseLostError("attempt", attempt_id)
+    return row
+
+
 def lose_attempts(tx: Writing, which: ColumnElement[bool], *, reason: str) -> list[str]:
     """Give up running attempts and let their trials wait for others; returns the trials' ids."""
     lost = move(

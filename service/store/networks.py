@@ -1,6 +1,6 @@
 """Networks: what trials found, and the files with their weights."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,8 @@ class NetworkFilter:
 
 def add_networks(tx: Writing, job_id: str, trial_id: str, found: Sequence[NetworkResult]) -> None:
     """Keep what a trial found. Raises InvalidInputError where a file was not handed in."""
-    _require_files(tx, found)
+    wanted = {sha256: field for place, n in enumerate(found) for field, sha256 in _files(place, n)}
+    require_files(tx, wanted)
     ids = [new_id(Kind.NETWORK) for _ in found]
     named = list(zip(ids, found, strict=True))
     tx.connection.execute(
@@ -168,8 +169,11 @@ def hold_file(tx: Writing, sha256: str, *, size_bytes: int) -> bool:
     return bool(tx.connection.execute(statement).rowcount)
 
 
-def _require_files(tx: Writing, found: Sequence[NetworkResult]) -> None:
-    wanted = {sha256: field for place, n in enumerate(found) for field, sha256 in _files(place, n)}
+def require_files(tx: Writing, wanted: Mapping[str, str]) -> None:
+    """Make sure that files were handed in, and that they stay until the commit.
+
+    `wanted` has the field that names each, by digest. Raises InvalidInputError.
+    """
     query = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(wanted))
     # Locked, so that none is collected between this question and the reference to it.
     locked = query.order_by(artifacts.c.sha256).with_for_update(read=True, key_share=True)

@@ -6,6 +6,8 @@ from service.errors import ConflictError
 from service.store.jobs import lock_row
 from service.store.tables import (
     attempts,
+    checkpoint_files,
+    checkpoints,
     events,
     exports,
     idempotency_keys,
@@ -43,7 +45,7 @@ def delete_job(tx: Writing, job_id: str) -> list[str]:
         raise ConflictError(f"Job {job_id!r} is running: cancel it, and delete it once it ended.")
     files = list(tx.connection.execute(_files_of(job_id)).scalars())
     its_trials = select(trials.c.id).where(trials.c.job_id == job_id)
-    for table in (records, log_chunks):
+    for table in (records, log_chunks, checkpoints, checkpoint_files):
         tx.connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
     for table in _OWNED:
         tx.connection.execute(delete(table).where(table.c.job_id == job_id))
@@ -57,4 +59,9 @@ def _files_of(job_id: str) -> CompoundSelect[str]:
     exported = select(exports.c.sha256).where(
         exports.c.job_id == job_id, exports.c.sha256.is_not(None)
     )
-    return weights.union(exported)
+    its_trials = select(trials.c.id).where(trials.c.job_id == job_id)
+    unfinished = [
+        select(table.c.sha256).where(table.c.trial_id.in_(its_trials))
+        for table in (checkpoints, checkpoint_files)
+    ]
+    return weights.union(exported, *unfinished)

@@ -28,16 +28,20 @@ def find_unreferenced(tx: Reading, *, grace_seconds: float) -> list[StoredFile]:
     return [StoredFile(sha256=row.sha256, size_bytes=row.size_bytes) for row in rows]
 
 
-def drop_unreferenced(tx: Writing, sha256: str, *, grace_seconds: float) -> bool:
+def drop_unreferenced(
+    tx: Writing, sha256: str, *, grace_seconds: float, spares_awaited: bool = True
+) -> bool:
     """Forget a file if it still may go; until the commit nobody else can note it or refer to it.
 
-    False means that somebody was faster, and the file must stay.
+    Those that a running trial may still refer to stay, unless the caller knows that this one is
+    none of them. False means that somebody was faster, and the file must stay.
     """
     is_it = artifacts.c.sha256 == sha256
     # First the lock, then the question, in a statement of its own: PostgreSQL would not ask again
     # after having waited for a transaction that refers to the row.
     tx.connection.execute(select(artifacts.c.sha256).where(is_it).with_for_update())
-    statement = delete(artifacts).where(is_it, _may_go(grace_seconds))
+    may_go = _may_go(grace_seconds, spares_awaited=spares_awaited)
+    statement = delete(artifacts).where(is_it, may_go)
     return bool(tx.connection.execute(statement).rowcount)
 
 
@@ -70,7 +74,7 @@ def _old_events(days: float, what: Any) -> Select[Any]:
     return select(what).where(is_old, events.c.id < newest)
 
 
-def _may_go(grace_seconds: float) -> ColumnElement[bool]:
+def _may_go(grace_seconds: float, *, spares_awaited: bool = True) -> ColumnElement[bool]:
     # A trial hands its networks in as it finds them and refers to them at its end, which may be
     # days later: what came in since the oldest running attempt began may be one of them.
     is_awaited = exists().where(
@@ -78,7 +82,7 @@ def _may_go(grace_seconds: float) -> ColumnElement[bool]:
     )
     return and_(
         artifacts.c.created_at < now(plus_seconds=-grace_seconds),
-        ~is_awaited,
+        *([~is_awaited] if spares_awaited else []),
         *(~exists().where(column == artifacts.c.sha256) for column in _references()),
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.errors import ServiceError
 from service.store.clock import now
+from service.store.dropping import drop_checkpoints
 from service.store.facts import TrialEnded
 from service.store.tables import attempts, jobs, trials
 from service.store.transactions import Writing
@@ -158,6 +159,8 @@ def run_move(
     moved = tx.connection.execute(statement, values).all()
     for row in moved:
         _tell(tx, machine, row, after)
+    if machine is TRIALS and after in machine.final:
+        drop_checkpoints(tx, [row.id for row in moved])
     return moved
 
 

@@ -1,6 +1,12 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
 from shrinknets.wire._base import Text, Wire, WrongFieldError
+from shrinknets.wire.checkpoints import (
+    MAX_CHECKPOINT_FILES,
+    CheckpointFile,
+    NewCheckpoint,
+    Resumption,
+)
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
 from shrinknets.wire.datasets import (
     DATASET_PATTERN,
@@ -92,6 +98,7 @@ __all__ = [
     "KEY_PREFIX",
     "KEY_VARIABLE",
     "LEASE_HEADER",
+    "MAX_CHECKPOINT_FILES",
     "MAX_LOG_TEXT",
     "MAX_WAIT_SECONDS",
     "Artifact",
@@ -102,6 +109,7 @@ __all__ = [
     "AttemptState",
     "AuditEntry",
     "BuiltInDataset",
+    "CheckpointFile",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
@@ -141,6 +149,7 @@ __all__ = [
     "NetworkExport",
     "NetworkResult",
     "NetworkSort",
+    "NewCheckpoint",
     "Order",
     "Outcome",
     "Page",
@@ -155,6 +164,7 @@ __all__ = [
     "Record",
     "RecordBatch",
     "Renewal",
+    "Resumption",
     "Role",
     "Rule",
     "Sampler",

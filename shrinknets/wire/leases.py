@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Count, Storable, Wire, Words
+from shrinknets.wire.checkpoints import CheckpointFile
 from shrinknets.wire.datasets import DatasetFile
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
@@ -104,6 +105,9 @@ class TrialAssignment(Wire):
     trial: Trial
     data: DatasetFile | None = None
     """The file of the data set; None for one that every worker has."""
+    checkpoints: list[CheckpointFile] = []
+    """What the trial can go on from, newest first. Where there are any, its process says which it
+    took, as the records after it are those of a process that was lost."""
 
 
 class RecordBatch(Wire):

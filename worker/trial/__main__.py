@@ -20,7 +20,8 @@ from worker.trial.training import train
 def main() -> int:
     """Train the attempt that the environment names; returns the exit code.
 
-    SIGTERM keeps its default action, so that it ends the process even inside a long kernel.
+    SIGTERM is heard after an epoch, with a last checkpoint; before the first one it keeps its
+    default action.
     """
     # Its output is the trial's log. Each request and each step of an export would drown all else.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -36,8 +37,13 @@ def main() -> int:
         try:
             files = DatasetCache(environment.cache, fetch=lease.fetch_dataset)
             parts = environment.micro_batches
-            training = partial(train, files=files, device=device, micro_batches=parts)
-            return run_attempt(lease, give_up=_give_up, train=training, micro_batches=parts)
+            return run_attempt(
+                lease,
+                give_up=_give_up,
+                train=partial(train, files=files, device=device, micro_batches=parts),
+                checkpoint_seconds=environment.checkpoint_seconds,
+                micro_batches=parts,
+            )
         except LeaseLostError as error:
             return _explained(ExitCode.LEASE_LOST, str(error))
         except ServiceUnreachableError as error:

@@ -2,12 +2,10 @@
 
 import time
 import traceback
-from collections.abc import Iterator
 
 import torch
 
 from shrinknets.wire import AttemptEnd, TrialAssignment, TrialState
-from shrinknets_core import EpochRecord, TrialEvent
 from worker.errors import TimeLimitError
 from worker.trial.exit_codes import ExitCode
 
@@ -29,8 +27,10 @@ class TimeLimit:
         self.seconds = seconds
         self._ends_at = time.monotonic() + seconds - used
 
-    def is_over(self) -> bool:
-        return time.monotonic() > self._ends_at
+    def check(self) -> None:
+        """Raises TimeLimitError when it is over."""
+        if time.monotonic() > self._ends_at:
+            raise TimeLimitError(self.seconds)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -70,14 +70,6 @@ def time_limit(assignment: TrialAssignment) -> TimeLimit | None:
     """What the job says about the trial's time, which runs from now."""
     seconds = assignment.spec.trial_seconds
     return None if seconds is None else TimeLimit(seconds, used=assignment.trial.train_seconds)
-
-
-def within(limit: TimeLimit | None, events: Iterator[TrialEvent]) -> Iterator[TrialEvent]:
-    """Pass on events; raises TimeLimitError after an epoch that came too late."""
-    for event in events:
-        yield event
-        if limit is not None and isinstance(event, EpochRecord) and limit.is_over():
-            raise TimeLimitError(limit.seconds)
 
 
 def _in_words(error: Exception) -> str:

@@ -11,12 +11,15 @@ from worker.errors import EnvironmentVariableError
 Number = TypeVar("Number", int, float)
 _URL = "SHRINKNETS_URL"
 _ATTEMPT = "SHRINKNETS_ATTEMPT"
+_CHECKPOINT_SECONDS = "SHRINKNETS_CHECKPOINT_SECONDS"
 CACHE_VARIABLE = "SHRINKNETS_CACHE_DIR"
 DEVICE_VARIABLE = "SHRINKNETS_DEVICE"
 THREADS_VARIABLE = "SHRINKNETS_THREADS"
 MEMORY_VARIABLE = "SHRINKNETS_MEMORY_FRACTION"
 _MICRO_BATCHES = "SHRINKNETS_MICRO_BATCHES"
 _TOKEN = "SHRINKNETS_TOKEN"  # noqa: S105  (the name of the variable, not a token)
+
+CHECKPOINT_SECONDS = 30.0
 
 
 def default_cache() -> Path:
@@ -33,6 +36,7 @@ class TrialEnvironment:
     attempt_id: str
     token: str
     cache: Path = field(default_factory=default_cache)
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     device: str = "auto"
     """As torch names it; `auto` is the best that the process sees."""
     threads: int | None = None
@@ -44,15 +48,17 @@ class TrialEnvironment:
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
-        """Raises EnvironmentVariableError that names all that is missing."""
+        """Raises EnvironmentVariableError that names all that is missing, or no number."""
         missing = [name for name in (_URL, _ATTEMPT, _TOKEN) if not variables.get(name)]
         if missing:
             raise EnvironmentVariableError(missing)
         cache = variables.get(CACHE_VARIABLE)
+        seconds = _number(variables, _CHECKPOINT_SECONDS, float)
         return cls(
             url=variables[_URL],
             attempt_id=variables[_ATTEMPT],
             token=variables[_TOKEN],
+            checkpoint_seconds=CHECKPOINT_SECONDS if seconds is None else seconds,
             **({"cache": Path(cache)} if cache else {}),
             device=variables.get(DEVICE_VARIABLE) or "auto",
             threads=_number(variables, THREADS_VARIABLE, int),
@@ -67,6 +73,7 @@ class TrialEnvironment:
             _ATTEMPT: self.attempt_id,
             _TOKEN: self.token,
             CACHE_VARIABLE: str(self.cache),
+            _CHECKPOINT_SECONDS: str(self.checkpoint_seconds),
             _MICRO_BATCHES: str(self.micro_batches),
         }
 

@@ -2,12 +2,22 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
+
+from torch import nn
 
 from shrinknets.frontier import frontier
 from shrinknets.wire import ExportFormat, NetworkExport, NetworkResult, Order
-from shrinknets_core import ExportError, Format, TrainedNetwork, export_network, probe_of
+from shrinknets_core import (
+    ExportError,
+    Format,
+    TrainedNetwork,
+    export_network,
+    load_network,
+    probe_of,
+)
 from worker.trial.reporter import Reporter
 
 _log = logging.getLogger(__name__)
@@ -15,11 +25,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Found:
-    """A network that was handed in, and the file that it is kept in."""
+    """A network that was handed in by this process or by one before it, and its file."""
 
-    network: TrainedNetwork
     result: NetworkResult
-    saved: bytes
+    network: TrainedNetwork | None = None
+    saved: bytes | None = None
+    fetch: Callable[[], bytes] | None = None
+    """Gets the file, where a process before this one handed it in."""
+
+    def opened(self) -> tuple[nn.Module, bytes]:
+        """The module and its file."""
+        if self.network is not None and self.saved is not None:
+            return self.network.module, self.saved
+        assert self.fetch is not None
+        saved = self.fetch()
+        with NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(saved)
+            file.flush()
+            return load_network(file.name), saved
 
 
 def with_exports(
@@ -46,10 +69,9 @@ def _export(found: Found, wanted: ExportFormat, reporter: Reporter) -> NetworkEx
         return NetworkExport(format=wanted, reason="the trial was told to stop before its export")
     started = time.monotonic()
     widths = "-".join(map(str, found.result.widths))
+    module, saved = found.opened()
     try:
-        content = export_network(
-            found.network.module, Format(wanted.value), rows=probe_of(found.saved)
-        )
+        content = export_network(module, Format(wanted.value), rows=probe_of(saved))
     except ExportError as error:
         _log.warning("network %s: %s", widths, error)
         return NetworkExport(format=wanted, reason=error.reason)

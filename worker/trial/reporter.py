@@ -1,12 +1,14 @@
 """A thread that hands in records and weights while training goes on undisturbed."""
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from shrinknets.wire import AttemptEnd, Order, Record
-from worker.errors import LeaseLostError, ServiceUnreachableError
+from worker.errors import LeaseLostError, ServiceUnreachableError, StorageFullError
 from worker.service_client import AttemptLease
 from worker.trial.exit_codes import ExitCode
 
@@ -16,7 +18,20 @@ GRACE_SECONDS = 15 * 60.0
 MAX_RECORDS = 5_000
 """In one post; the service takes twice as many."""
 
+FULL_SECONDS = 10.0
+"""How soon a file is tried again for which the service had no room."""
+
+_log = logging.getLogger(__name__)
+
 GiveUp = Callable[[ExitCode, str], None]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How much had been given to a reporter at some time."""
+
+    records: int
+    uploads: int
 
 
 class Reporter:
@@ -40,6 +55,9 @@ class Reporter:
         self._renew_seconds = renew_seconds
         self._records: list[Record] = []
         self._uploads: list[tuple[str, bytes]] = []
+        self._given = self._sent = Mark(0, 0)
+        self._uploads_from = 0.0
+        self._is_urgent = False
         self._finishing = False
         self._refusal: Exception | None = None
         self._order = Order.CONTINUE
@@ -57,6 +75,7 @@ class Reporter:
         self._raise_refusal()
         with self._changed:
             self._records.append(record)
+            self._given = Mark(self._given.records + 1, self._given.uploads)
             self._changed.notify()
 
     def upload(self, content: bytes) -> str:
@@ -65,16 +84,47 @@ class Reporter:
         sha256 = hashlib.sha256(content).hexdigest()
         with self._changed:
             self._uploads.append((sha256, content))
+            self._given = Mark(self._given.records, self._given.uploads + 1)
             self._changed.notify()
         return sha256
 
+    def mark(self) -> Mark:
+        """What has been given so far, to wait for."""
+        return self._given
+
+    def wait_until_sent(self, mark: Mark, *, seconds: float) -> bool:
+        """Wait until all is handed in that had been given by then; False where it was not."""
+
+        def is_sent() -> bool:
+            sent = self._sent
+            return sent.records >= mark.records and sent.uploads >= mark.uploads
+
+        with self._changed:
+            self._is_urgent = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: is_sent() or self._is_over, timeout=seconds)
+            return is_sent()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._finishing or self._refusal is not None
+
     def flush(self) -> None:
-        """Hand in all artifacts; records that are left go with `end`."""
+        """Hand in all artifacts; records that are left go with `end`.
+
+        Where the service has no room for one, it is tried again for the grace time.
+        """
         self._join()
         self._raise_refusal()
-        for sha256, content in self._uploads:
-            self._lease.upload(sha256, content)
-        self._uploads.clear()
+        give_up_at = time.monotonic() + GRACE_SECONDS
+        while self._uploads:
+            try:
+                self._upload_next()
+            except StorageFullError as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                _log.warning("%s is tried again: %s", self._uploads[0][0], error)
+                self._wait_for_room()
 
     def end(self, end: AttemptEnd) -> None:
         """Hand in how the attempt ended together with the records that are left."""
@@ -84,7 +134,7 @@ class Reporter:
     def _join(self) -> None:
         with self._changed:
             self._finishing = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
 
     def _raise_refusal(self) -> None:
@@ -105,19 +155,48 @@ class Reporter:
         posted_at = time.monotonic() - self._post_seconds  # the first record goes out at once
         while self._wait_for_work(posted_at):
             posted_at = time.monotonic()
+            self._upload_all()
             with self._changed:
-                uploads, self._uploads = self._uploads, []
                 records = self._records[:MAX_RECORDS]
                 del self._records[:MAX_RECORDS]
-            for sha256, content in uploads:
-                self._lease.upload(sha256, content)
             self._order = self._lease.post_records(records)
+            with self._changed:
+                self._sent = Mark(self._sent.records + len(records), self._sent.uploads)
+                self._changed.notify_all()
+
+    def _upload_all(self) -> None:
+        """Hand in what may go now; without room for it training and reporting go on."""
+        try:
+            while self._uploads and time.monotonic() >= self._uploads_from:
+                self._upload_next()
+        except StorageFullError as error:
+            _log.warning("a file was not kept, training goes on and it is tried again: %s", error)
+            self._uploads_from = time.monotonic() + FULL_SECONDS
+
+    def _upload_next(self) -> None:
+        sha256, content = self._uploads[0]
+        self._lease.upload(sha256, content)
+        with self._changed:
+            del self._uploads[0]
+            self._sent = Mark(self._sent.records, self._sent.uploads + 1)
+            self._changed.notify_all()
+
+    def _wait_for_room(self) -> None:
+        """Wait a while, and keep the lease meanwhile."""
+        until = time.monotonic() + FULL_SECONDS
+        while time.monotonic() < until:
+            time.sleep(self._renew_seconds)
+            self._lease.post_records([])
 
     def _wait_for_work(self, posted_at: float) -> bool:
         """Wait until something is to be sent; False when the rest is left to `flush`."""
         with self._changed:
             while not self._finishing:
-                pending = bool(self._records or self._uploads)
+                may_upload = bool(self._uploads) and time.monotonic() >= self._uploads_from
+                pending = bool(self._records) or may_upload
+                if pending and self._is_urgent:
+                    self._is_urgent = False
+                    return True
                 pause = self._post_seconds if pending else self._renew_seconds
                 seconds_left = posted_at + pause - time.monotonic()
                 if seconds_left <= 0:

@@ -2,26 +2,34 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from shrinknets.wire import AttemptEnd, ExportFormat, Order, TrialAssignment, TrialState
-from shrinknets_core import Collapse, EpochRecord, TrainedNetwork, TrialEvent, serialise
+from shrinknets.wire import AttemptEnd, ExportFormat, Order, TrialState
+from shrinknets_core import Collapse, EpochRecord, Run, TrainedNetwork, TrialEvent, serialise
 from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
-from worker.trial.endings import ending_of, note_on, time_limit, within
+from worker.trial.checkpointing import Checkpointer
+from worker.trial.endings import TimeLimit, ending_of, note_on, time_limit
+from worker.trial.environment import CHECKPOINT_SECONDS
 from worker.trial.exit_codes import ExitCode
 from worker.trial.exporting import Found, with_exports
 from worker.trial.reporter import GiveUp, Reporter
+from worker.trial.resuming import Train, take_up
+from worker.trial.stopping import Termination
 from worker.trial.training import to_record, to_result, train
 
-Train = Callable[[TrialAssignment], Iterator[TrialEvent]]
 _log = logging.getLogger(__name__)
 
 
 def run_attempt(
-    lease: AttemptLease, *, give_up: GiveUp, train: Train = train, micro_batches: int = 1
+    lease: AttemptLease,
+    *,
+    give_up: GiveUp,
+    train: Train = train,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    micro_batches: int = 1,
 ) -> ExitCode:
-    """Train, report, hand in the networks and end the attempt.
+    """Train from the newest checkpoint on, report, hand in the networks and end the attempt.
 
     Whatever goes wrong in training ends the attempt as failed, but for memory that runs out;
     LeaseLostError and ServiceUnreachableError are raised, since then nothing can be handed in.
@@ -37,8 +45,12 @@ def run_attempt(
     reporter = Reporter(lease, give_up=give_up)
     code = ExitCode.ENDED
     try:
-        events = within(limit, train(assignment))
-        end = _train_and_report(events, reporter, spec.exports, note=note_on(micro_batches))
+        events, found = take_up(assignment, lease, train)
+        training = _Training(events, found, reporter, limit)
+        if isinstance(events, Run):
+            training.checkpoint(Checkpointer(lease, reporter, every_seconds=checkpoint_seconds))
+        with Termination() as termination:
+            end = training.run(termination, spec.exports, note=note_on(micro_batches))
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
@@ -50,35 +62,79 @@ def run_attempt(
     return code
 
 
-def _train_and_report(
-    events: Iterator[TrialEvent],
-    reporter: Reporter,
-    exports: Sequence[ExportFormat],
-    *,
-    note: str,
-) -> AttemptEnd:
-    found: list[Found] = []
-    for event in events:
+class _Training:
+    """What happens in one training, told to the service."""
+
+    def __init__(
+        self,
+        events: Iterator[TrialEvent],
+        found: list[Found],
+        reporter: Reporter,
+        limit: TimeLimit | None,
+    ) -> None:
+        self._events = events
+        self._found = found
+        self._reporter = reporter
+        self._limit = limit
+        self._checkpointer: Checkpointer | None = None
+
+    def checkpoint(self, checkpointer: Checkpointer) -> None:
+        """Take checkpoints from now on; for a `Run` alone."""
+        self._checkpointer = checkpointer
+
+    def run(
+        self, termination: Termination, exports: Sequence[ExportFormat], *, note: str
+    ) -> AttemptEnd:
+        """Train to the end, or until told to stop. Raises TimeLimitError.
+
+        A trial that comes to a good end has the note as its reason.
+        """
+        state, reason = TrialState.COMPLETE, note
+        for event in self._events:
+            self._take(event)
+            if isinstance(event, Collapse):
+                state, reason = TrialState.INFEASIBLE, event.reason
+                break
+            if (end := self._end_early(termination)) is not None:
+                return end
+        return AttemptEnd(
+            state=state, reason=reason, networks=with_exports(self._found, exports, self._reporter)
+        )
+
+    def _take(self, event: TrialEvent) -> None:
         match event:
             case EpochRecord():
-                reporter.report(to_record(event))
+                self._reporter.report(to_record(event))
+                if self._limit is not None:
+                    self._limit.check()
             case TrainedNetwork():
-                found.append(_hand_in(event, reporter))
+                self._found.append(_hand_in(event, self._reporter))
             case Collapse():
-                return AttemptEnd(
-                    state=TrialState.INFEASIBLE,
-                    reason=event.reason,
-                    networks=with_exports(found, exports, reporter),
-                )
-        match reporter.order:
+                pass
+
+    def _end_early(self, termination: Termination) -> AttemptEnd | None:
+        """How the attempt ends where it was told to end; None where it goes on."""
+        match self._reporter.order:
             case Order.STOP:
                 return AttemptEnd(state=TrialState.CANCELLED, reason="stopped on request")
             case Order.PAUSE:
+                self._save(is_last=True)
                 return AttemptEnd(state=TrialState.WAITING, reason="paused on request")
+            case Order.CONTINUE if termination.is_wished:
+                self._save(is_last=True)
+                return AttemptEnd(state=TrialState.WAITING, reason="its worker stopped it")
             case Order.CONTINUE:
-                pass
-    networks = with_exports(found, exports, reporter)
-    return AttemptEnd(state=TrialState.COMPLETE, reason=note, networks=networks)
+                self._save(is_last=False)
+                return None
+
+    def _save(self, *, is_last: bool) -> None:
+        if self._checkpointer is None or not isinstance(self._events, Run):
+            return
+        results = [one.result for one in self._found]
+        if is_last:
+            self._checkpointer.finish(self._events, results)
+        else:
+            self._checkpointer.take_when_due(self._events, results)
 
 
 def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
@@ -89,4 +145,4 @@ def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
         *("-".join(map(str, result.widths)), result.parameters),
         *(100 * result.validation_accuracy, result.step),
     )
-    return Found(network, result, saved)
+    return Found(result, network, saved)

@@ -2,7 +2,14 @@
 
 from service.store.tables.access_tables import audit, keys, workers
 from service.store.tables.columns import metadata
-from service.store.tables.file_tables import artifacts, datasets, exports, networks
+from service.store.tables.file_tables import (
+    artifacts,
+    checkpoint_files,
+    checkpoints,
+    datasets,
+    exports,
+    networks,
+)
 from service.store.tables.job_tables import idempotency_keys, job_labels, job_methods, jobs
 from service.store.tables.trial_tables import attempts, events, log_chunks, records, trials
 
@@ -10,6 +17,8 @@ __all__ = [
     "artifacts",
     "attempts",
     "audit",
+    "checkpoint_files",
+    "checkpoints",
     "datasets",
     "events",
     "exports",

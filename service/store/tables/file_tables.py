@@ -79,3 +79,23 @@ exports = Table(
     Index(None, "job_id"),
     Index(None, "sha256"),
 )
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("trial_id", ID, ForeignKey("trials.id"), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", SHA256, ForeignKey("artifacts.sha256"), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index(None, "sha256"),
+)
+
+# Weights of networks that a trial found before its checkpoint and hands in at its end.
+checkpoint_files = Table(
+    "checkpoint_files",
+    metadata,
+    Column("trial_id", ID, ForeignKey("trials.id"), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", SHA256, ForeignKey("artifacts.sha256"), primary_key=True),
+    Index(None, "sha256"),
+)
