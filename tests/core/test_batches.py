@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shrinknets_core import (
+    Checkpoint,
     EpochRecord,
     Phase,
     Rule,
@@ -70,6 +71,22 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(
     torch.testing.assert_close(
         trained("mlp", micro_batches, **how), trained("mlp", 1, **how), rtol=1e-9, atol=1e-11
     )
+
+
+def test_a_training_goes_on_in_parts_from_a_checkpoint_of_whole_batches(
+    digits: Split, quick: TrainOptions
+) -> None:
+    run = train_fixed(digits, widths=(8,), options=quick)
+    steps = [next(run) for _ in range(2)]
+    other = train_fixed(digits, widths=(8,), options=dataclasses.replace(quick, micro_batches=2))
+    Checkpoint.from_bytes(Checkpoint.of(run).to_bytes()).restore(other)
+    steps += [event for event in other if isinstance(event, EpochRecord)]
+    whole = list(train_fixed(digits, widths=(8,), options=quick))
+    for one, expected in zip(steps, whole[:-1], strict=True):
+        assert isinstance(one, EpochRecord)
+        assert isinstance(expected, EpochRecord)
+        assert one.step == expected.step
+        assert one.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
 
 
 def test_only_batch_norm_sees_the_parts() -> None:
