@@ -37,7 +37,7 @@ def test_a_database_server_that_was_killed_comes_back_and_nothing_is_lost(
         service = RealService(tmp_path, database_url=postgres.create("faulty"))
         worker = start_worker(service, tmp_path)
         try:
-            job_id = service.submit(make_faulty(trials=6))
+            job_id = service.submit(make_faulty(trials=4))
             service.wait_for_trials(job_id, TrialState.COMPLETE, 1)
             before = {
                 trial.id: trial for trial in service.list_trials(job_id) if trial.state.is_final
@@ -47,7 +47,7 @@ def test_a_database_server_that_was_killed_comes_back_and_nothing_is_lost(
             time.sleep(AWAY_SECONDS)
             postgres.start()
             job = wait_for(lambda: find_ended(service, job_id), seconds=PATIENCE)
-            expect_whole(service, job, trials=6)
+            expect_whole(service, job, trials=4)
             after = {trial.id: trial for trial in service.list_trials(job_id)}
             assert {trial_id: after[trial_id] for trial_id in before} == before
             assert "lost its lease" not in worker.log

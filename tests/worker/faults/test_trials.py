@@ -80,15 +80,22 @@ def test_when_the_forkserver_is_killed_its_trials_start_again_at_once(
 def test_a_trial_that_hangs_is_ended_when_its_time_is_over(
     shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
 ) -> None:
-    widths = {"fixed": {"low": 4000, "high": 4000}, "fixed_l2": {"low": 8, "high": 8}}
-    methods = {method: {"trials": 1, "width": width} for method, width in widths.items()}
+    sizes = {"fixed": (2, 5000), "fixed_l2": (1, 8)}
+    methods = {
+        method: {
+            "trials": 1,
+            "depth": {"low": depth, "high": depth},
+            "width": {"low": width, "high": width},
+        }
+        for method, (depth, width) in sizes.items()
+    }
     # Its first epoch takes minutes, in which its lease is renewed all the while.
     job_id = shared_service.submit(
         make_faulty(
-            network={"widths": (4000, 4000)},
+            network={"widths": (5000, 5000)},
             methods=methods,
-            training={"epochs": 2, "batch_size": 1},
-            trial_seconds=10.0,
+            training={"epochs": 2, "batch_size": 2},
+            trial_seconds=15.0,
         )
     )
     job = shared_service.wait_until_final(job_id, seconds=240)
@@ -96,7 +103,7 @@ def test_a_trial_that_hangs_is_ended_when_its_time_is_over(
     ended = {trial.method: trial for trial in shared_service.list_trials(job_id)}
     assert ended[Method.FIXED].state is TrialState.FAILED
     assert ended[Method.FIXED].epochs == 0
-    assert ended[Method.FIXED].reason.startswith("it took longer than the 10 s of trial_seconds")
+    assert ended[Method.FIXED].reason.startswith("it took longer than the 15 s of trial_seconds")
     assert ended[Method.FIXED_L2].state is TrialState.COMPLETE
     assert shared_worker.trial_processes() == []
 
