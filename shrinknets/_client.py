@@ -60,6 +60,7 @@ class Client:
         trials: int | None = None,
         training: Mapping[str, Any] | None = None,
         sampler: str | None = None,
+        trial_seconds: float | None = None,
         exports: Sequence[str] = (),
         seed: int = 0,
         name: str = "",
@@ -78,6 +79,7 @@ class Client:
             trials: for each method that does not say its own; `path` is one run and keeps it.
             training: of `epochs`, `batch_size`, `lr`, `weight_decay`.
             sampler: `tpe` or `random`.
+            trial_seconds: a trial that takes longer is stopped and fails.
             exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
             seed: settles splits, weights, batches and proposals.
             name: for people.
@@ -104,6 +106,7 @@ class Client:
                 "network": None if widths is None else {"widths": _layers(widths)},
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
+                "trial_seconds": None if trial_seconds is None else float(trial_seconds),
                 "exports": list(exports) or None,
             }
             body = {

@@ -33,7 +33,7 @@ def finish(choice: Choice, split: Split, origin: Origin, *, lam: float = 0.0) ->
 
     Args:
         choice: must hold a network.
-        split: on its device; its standardisation goes into the network.
+        split: on the network's device, or on the CPU; its standardisation goes into the network.
         origin: what it was cut from.
         lam: the penalty that led to this size.
     """

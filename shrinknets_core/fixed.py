@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from shrinknets_core.batches import place
 from shrinknets_core.data import Split
 from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
@@ -33,7 +34,7 @@ def train_fixed(
         OptionError: the family has no such network for these data.
         DivergedError: the loss is not finite (raised by the run).
     """
-    split = split.to(options.device)
+    split = place(split, options.device)
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family), split, options, l2=l2)
     return _Fixed(loop, options, describe("fixed", split, widths, options, family, l2=l2))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shrinknets_core.batches import place
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, EpochRecord, Phase, TrialEvent
@@ -75,7 +76,7 @@ def follow_path(
         OptionError: the family has no such network for these data.
         DivergedError: the loss is not finite (raised by the run).
     """
-    split = split.to(options.device)
+    split = place(split, options.device)
     path = PathOptions() if path is None else path
     family = mlp_family() if family is None else family
     warmup = max(1, round(options.epochs * WARMUP_SHARE))

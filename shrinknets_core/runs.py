@@ -105,6 +105,7 @@ def describe(
     Of the device only the kind counts, as generators of different kinds don't understand each
     other's states.
     """
+    where = {"device": torch.device(options.device).type}
     rows = {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
     return {
         "method": method,
@@ -112,7 +113,8 @@ def describe(
         "num_classes": split.num_classes,
         "family": family.name,
         "widths": list(widths),
-        "options": {**asdict(options), "device": torch.device(options.device).type},
+        # In how many parts a batch is trained changes no step, and may change on the way.
+        "options": {**asdict(options), **where, "micro_batches": 1},
         **more,
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from shrinknets_core.batches import place
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, Phase, TrialEvent
@@ -47,7 +48,7 @@ def train_shrinking(
     """
     if not lam > 0:
         raise OptionError("lam", expected="positive", got=lam)
-    split = split.to(options.device)
+    split = place(split, options.device)
     warmup = round(options.epochs * WARMUP_SHARE)
     shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=warmup)
     family = mlp_family() if family is None else family

@@ -45,9 +45,7 @@ class Trainee:
         self._input_shape = split.input_shape
         self._num_classes = split.num_classes
         self.shrinker = (
-            None
-            if shrink is None
-            else Shrinker(module, split.train.x[: min(2, len(split.train))], options=shrink)
+            None if shrink is None else Shrinker(module, _example_of(split, module), options=shrink)
         )
 
     @property
@@ -121,3 +119,9 @@ class Trainee:
         if self.shrinker is not None:
             self.shrinker.load_state_dict(state["shrinker"])
         self.module.load_state_dict(state["module"])
+
+
+def _example_of(split: Split, module: nn.Module) -> Tensor:
+    """Two rows on the module's device, on which the data need not be."""
+    device = next(module.parameters()).device
+    return split.train.x[: min(2, len(split.train))].to(device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from shrinknets_core.batches import batches, in_parts
 from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
@@ -34,6 +35,9 @@ class TrainOptions:
         polish_share: the last part of the epochs, in which nothing is removed any more.
         seed: of the initial weights and of the order of the rows.
         device: where to train, such as `cpu` or `cuda:0`.
+        micro_batches: parts that each batch goes through the network in, one after the other. Their
+            gradients are added up, so that a step is the same and needs less memory; only batch
+            norm takes its statistics from each part instead of from the batch.
     """
 
     epochs: int = 60
@@ -43,11 +47,13 @@ class TrainOptions:
     polish_share: float = 0.3
     seed: int = 0
     device: str = "cpu"
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
         checks = {
             "epochs": (self.epochs >= 2, "at least 2", self.epochs),
             "batch_size": (self.batch_size >= 1, "at least 1", self.batch_size),
+            "micro_batches": (self.micro_batches >= 1, "at least 1", self.micro_batches),
             "lr": (self.lr > 0, "positive", self.lr),
             "weight_decay": (self.weight_decay >= 0, "at least 0", self.weight_decay),
             "polish_share": (0 < self.polish_share < 1, "between 0 and 1", self.polish_share),
@@ -92,7 +98,7 @@ class Loop:
 
     Args:
         trainee: trained in place.
-        split: must be on the network's device.
+        split: on the network's device, or on the CPU.
         options: batch size, step size, decay and seed are taken from here.
         l2: coefficient of half the squared norm of all weights, added to the loss.
         first_step: the number of the epoch before the first one here.
@@ -117,6 +123,7 @@ class Loop:
         self._options = options
         self.optimizer = self._make_optimizer()
         self._batch_size = options.batch_size
+        self._micro_batches = options.micro_batches
         self._l2 = l2
         self._rng = torch.Generator(device=options.device).manual_seed(options.seed)
 
@@ -138,7 +145,11 @@ class Loop:
         seconds = time.perf_counter() - started
         if not torch.isfinite(torch.tensor(train_loss)):
             raise DivergedError(step=self.step, loss=train_loss)
-        validation_loss, validation_accuracy = evaluate(self.trainee.module, self.split.validation)
+        validation_loss, validation_accuracy = evaluate(
+            self.trainee.module,
+            self.split.validation,
+            rows_at_once=max(1, EVALUATION_ROWS // self._micro_batches),
+        )
         widths = self.trainee.widths()
         size = self.trainee.size(widths)
         return EpochRecord(
@@ -194,24 +205,31 @@ class Loop:
     def _train(self) -> float:
         module, shrinker = self.trainee.module, self._shrinker
         module.train()
-        total = torch.zeros((), device=self.split.train.x.device)
+        total = torch.zeros((), device=self._rng.device)
         for x, y in draw_batches(self.split.train, self._batch_size, self._rng):
-            loss = cross_entropy(module(x), y)
-            total += loss.detach() * len(y)
-            if shrinker is not None and self._penalises:
-                loss = loss + shrinker.penalty()
-            torch.autograd.backward(loss)
+            for part in in_parts(x, y, self._micro_batches):
+                total += self._backward(*part, share=len(part[1]) / len(y))
             if self._l2 > 0:
                 self._add_l2_gradient()
             self.optimizer.step()
-            # Autograd would remember the old shapes through the loss.
-            del loss
             self.optimizer.zero_grad()
             if shrinker is not None:
                 shrinker.step()
         if shrinker is not None:
             shrinker.end_epoch()
         return float(total) / len(self.split.train)
+
+    def _backward(self, x: Tensor, y: Tensor, *, share: float) -> Tensor:
+        """Add the gradients of a share of a batch's loss; returns the rows' losses, summed.
+
+        The loss ends here, since autograd would remember the old shapes through it.
+        """
+        loss = cross_entropy(self.trainee.module(x), y)
+        total = loss.detach() * len(y)
+        if self._shrinker is not None and self._penalises:
+            loss = loss + self._shrinker.penalty()
+        torch.autograd.backward(loss if share == 1 else loss * share)
+        return total
 
     @torch.no_grad()
     def _add_l2_gradient(self) -> None:
@@ -230,10 +248,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) 
 def draw_batches(
     rows: Rows, batch_size: int, rng: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches in an order drawn from the generator, on the rows' device."""
-    order = torch.randperm(len(rows), generator=rng, device=rows.x.device)
-    for indices in torch.split(order, batch_sizes(len(rows), batch_size)):
-        yield rows.x.index_select(0, indices), rows.y.index_select(0, indices)
+    """Yield an epoch's batches in an order drawn from the generator, on its device."""
+    order = torch.randperm(len(rows), generator=rng, device=rng.device)
+    return batches(rows, order, batch_sizes(len(rows), batch_size), rng.device)
 
 
 def batch_sizes(rows: int, batch_size: int) -> list[int]:
@@ -251,14 +268,21 @@ def batch_sizes(rows: int, batch_size: int) -> list[int]:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, rows: Rows) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy (0 to 1) of the model on the rows."""
+def evaluate(
+    model: nn.Module, rows: Rows, *, rows_at_once: int = EVALUATION_ROWS
+) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy (0 to 1) of the model on the rows.
+
+    The rows are on the model's device, or on the CPU.
+    """
     model.eval()
-    loss = torch.zeros((), device=rows.x.device)
-    correct = torch.zeros((), device=rows.x.device)
-    chunks = (torch.split(part, EVALUATION_ROWS) for part in (rows.x, rows.y))
-    for x, y in zip(*chunks, strict=True):
-        logits = model(x)
+    device = next((p.device for p in model.parameters()), rows.x.device)
+    loss = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device)
+    chunks = (torch.split(part, rows_at_once) for part in (rows.x, rows.y))
+    for x, classes in zip(*chunks, strict=True):
+        y = classes.to(device)
+        logits = model(x.to(device))
         loss += cross_entropy(logits, y, reduction="sum")
         correct += (logits.argmax(dim=1) == y).sum()
     return float(loss) / len(rows), float(correct) / len(rows)

@@ -8,10 +8,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 
 UNPRIVILEGED = "nobody"
@@ -29,10 +30,47 @@ FAST = {
 
 
 class PostgresServer:
-    """A running server; it is reached through a socket in its own folder."""
+    """A server; it is reached through a socket in its own folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, install: Path) -> None:
         self.folder = folder
+        self._install = install
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again on the data that it had; returns once it answers."""
+        options = [part for name, value in FAST.items() for part in ("-c", f"{name}={value}")]
+        program, data = self._install / "bin" / "postgres", self.folder / "data"
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program, "-D", data, "-k", self.folder, *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **_as_unprivileged(),
+            )
+        _wait(self._process, self.folder)
+
+    def kill(self) -> None:
+        """End it as a power cut would; returns when all of its processes are gone."""
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        for process in (self._process, *children):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(children, timeout=10)
+
+    def stop(self) -> None:
+        """End it by PostgreSQL's fast shutdown; at SIGTERM it would wait for its clients."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}"
@@ -60,26 +98,12 @@ def running_postgres() -> Iterator[PostgresServer]:
         _give_away(folder)
         _run(install, "initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8",
              "--no-locale", "-D", str(folder / "data"), folder=folder)  # fmt: skip
-        options = [part for name, value in FAST.items() for part in ("-c", f"{name}={value}")]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [install / "bin" / "postgres", "-D", folder / "data", "-k", folder, *options],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                **_as_unprivileged(),
-            )
+        server = PostgresServer(folder, install)
         try:
-            _wait(server, folder)
-            yield PostgresServer(folder)
+            server.start()
+            yield server
         finally:
-            # PostgreSQL's fast shutdown; at SIGTERM it would wait for its clients to leave.
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            server.stop()
 
 
 def _find_install() -> Path:
@@ -139,7 +163,7 @@ def _run(install: Path, program: str, *arguments: str, folder: Path) -> None:
 
 
 def _wait(server: subprocess.Popen[bytes], folder: Path) -> None:
-    url = PostgresServer(folder).url("postgres")
+    url = f"postgresql://postgres@/postgres?host={folder}"
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -18,7 +18,11 @@ def worker(
     url: Annotated[str | None, typer.Option(help="Where the service answers.")] = None,
     name: Annotated[str | None, typer.Option(help="Shown beside the jobs it holds.")] = None,
     slots: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
+        int | None,
+        typer.Option(min=1, max=1024, help="Trials at once on each device. [default: 2]"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:0,1. [default: auto]")
     ] = None,
     *,
     once: Annotated[bool, typer.Option("--once", help="Stop after one job.")] = False,
@@ -35,8 +39,8 @@ def worker(
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
 ) -> None:
     """Claim jobs and run their trials until SIGTERM or Ctrl-C."""
-    options = {"url": url, "name": name, "slots": slots, "folder": folder}
-    options |= {"cache": cache, "once": once or None}
+    options: dict[str, object] = {"url": url, "name": name, "slots": slots, "device": device}
+    options |= {"folder": folder, "cache": cache, "once": once or None}
     given = {option: value for option, value in options.items() if value is not None}
     try:
         settings = read_worker_settings(config=config, **given)

@@ -1,25 +1,25 @@
 """Gives waiting trials a process each, and finds out what became of them."""
 
+import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from shrinknets.wire import Attempt, AttemptEnd, Trial, TrialState
 from worker.engines import AttemptExit, Engine
-from worker.errors import LeaseLostError
+from worker.errors import LeaseLostError, TimeLimitError
 from worker.log_shipping import LogShipper
+from worker.retries import Retries, Verdict
 from worker.service_client import AttemptLease, JobLease
+from worker.time_limits import TimeLimits
 from worker.trial.environment import CHECKPOINT_SECONDS, TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 
+_log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
-_LOST = frozenset({ExitCode.LEASE_LOST, ExitCode.SERVICE_AWAY, None})
-"""Exit codes that say nothing of the trial; None is that of a process that the engine lost."""
 _EXPLAINED = frozenset(ExitCode)
 """Exit codes of processes that said themselves how they ended."""
-_MAX_LOSSES = 3
-"""So often a trial may lose its process before that is held against it."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,12 @@ class _Waiting:
     not_before: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
     trial: Trial
     attempt: Attempt
+    look_at: float
+    """When to ask the service whether it still counts on the attempt."""
 
 
 class Attempts:
@@ -46,8 +48,12 @@ class Attempts:
         cache: Path,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         api_key: str | None = None,
+        **stop_seconds: float,
     ) -> None:
-        """Trials keep in `cache` what they fetch, and take a checkpoint every so many seconds."""
+        """Trials keep in `cache` what they fetch, and take a checkpoint every so many seconds.
+
+        TimeLimits has the meaning of `stop_seconds`.
+        """
         self._lease = lease
         self._cache = cache
         self._checkpoint_seconds = checkpoint_seconds
@@ -55,7 +61,8 @@ class Attempts:
         self._slots = slots
         self._waiting: deque[_Waiting] = deque()
         self._running: dict[str, _Running] = {}
-        self._losses: Counter[str] = Counter()
+        self._retries = Retries()
+        self._limits = TimeLimits(engine, **stop_seconds)
         self._logs = LogShipper(lease.client.url, secrets=[api_key] if api_key else [])
 
     @property
@@ -85,7 +92,10 @@ class Attempts:
 
     def wait(self, seconds: float) -> list[Trial]:
         """The trials that ended; returns as soon as there is one."""
-        return [trial for gone in self._engine.wait(seconds) for trial in self._conclude(gone)]
+        exits = self._engine.wait(min(seconds, self._limits.seconds_left()))
+        self._limits.enforce()
+        self._stop_forgotten()
+        return [trial for gone in exits for trial in self._conclude(gone)]
 
     def close(self) -> None:
         """Hand in the last lines that the attempts wrote; their processes must be gone."""
@@ -98,16 +108,20 @@ class Attempts:
             # Not waiting: an attempt whose answer never reached us, until its lease runs out.
             # Or the job is no longer ours, which the next renewal tells.
             return self._ended_or_postponed(trial)
-        self._running[attempt.id] = _Running(trial, attempt)
+        look_at = time.monotonic() + attempt.lease_seconds
+        self._running[attempt.id] = _Running(trial, attempt, look_at)
         environment = TrialEnvironment(
             url=self._lease.client.url,
             attempt_id=attempt.id,
             token=attempt.token,
             cache=self._cache,
+            micro_batches=self._retries.micro_batches(trial.id),
             checkpoint_seconds=self._checkpoint_seconds,
         )
         self._logs.follow(attempt, self._engine.output_of(attempt.id))
         self._engine.start(attempt.id, environment.variables())
+        if (seconds := self._lease.claim.job.spec.trial_seconds) is not None:
+            self._limits.watch(attempt.id, seconds=seconds - attempt.trial.train_seconds)
         return []
 
     def _conclude(self, gone: AttemptExit) -> list[Trial]:
@@ -121,20 +135,54 @@ class Attempts:
             last_words="" if is_in_order else gone.reason,
             keeps_file=gone.exit_code != ExitCode.ENDED,
         )
+        took_too_long = self._limits.forget(gone.attempt_id)
         trial = self._lease.client.get_trial(running.trial.id)
         if trial.state.is_final:
             return [trial]
-        if gone.exit_code == ExitCode.ENDED and trial.state is TrialState.WAITING:
-            return self._postpone(trial)  # given back in order, as for a pause
-        self._losses[trial.id] += 1
-        if gone.exit_code in _LOST and self._losses[trial.id] <= _MAX_LOSSES:
-            return self._postpone(trial)
-        lease = AttemptLease(self._lease.client, gone.attempt_id, running.attempt.token)
-        reason = "\n".join(filter(None, [gone.reason, gone.last_lines]))
+        if took_too_long and (limit := self._lease.claim.job.spec.trial_seconds):
+            return self._fail(running, str(TimeLimitError(limit)))
+        is_waiting = trial.state is TrialState.WAITING
+        verdict = self._retries.judge(trial.id, gone.exit_code, gave_back=is_waiting)
+        if verdict is Verdict.FAILED:
+            return self._fail(running, "\n".join(filter(None, [gone.reason, gone.last_lines])))
+        _log.warning("%s %d: %s; %s", trial.method.value, trial.number, gone.reason, verdict.value)
+        return self._postpone(trial) if is_waiting else self._give_back(running, gone.reason)
+
+    def _give_back(self, running: _Running, reason: str) -> list[Trial]:
+        """Let the trial wait at once: nothing is gained by waiting until the lease runs out."""
         try:
-            return [lease.end(AttemptEnd(state=TrialState.FAILED, reason=reason))]
+            trial = self._end(running.attempt, TrialState.WAITING, reason)
         except LeaseLostError:
-            return self._ended_or_postponed(trial)
+            return self._ended_or_postponed(running.trial)
+        self._waiting.append(_Waiting(trial, not_before=0.0))
+        return []
+
+    def _fail(self, running: _Running, reason: str) -> list[Trial]:
+        try:
+            return [self._end(running.attempt, TrialState.FAILED, reason)]
+        except LeaseLostError:
+            pass
+        try:
+            # Its lease ran out while its process hung: only who has a lease may end a trial.
+            attempt = self._lease.start_attempt(running.trial.id)
+            return [self._end(attempt, TrialState.FAILED, reason)]
+        except LeaseLostError:
+            return self._ended_or_postponed(running.trial)
+
+    def _end(self, attempt: Attempt, state: TrialState, reason: str) -> Trial:
+        """End an attempt in the name of its process. Raises LeaseLostError."""
+        lease = AttemptLease(self._lease.client, attempt.id, attempt.token)
+        return lease.end(AttemptEnd(state=state, reason=reason))
+
+    def _stop_forgotten(self) -> None:
+        """Kill processes so stuck that their leases ran out: nobody waits for them any more."""
+        now = time.monotonic()
+        for attempt_id, running in self._running.items():
+            if now >= running.look_at:
+                running.look_at = now + running.attempt.lease_seconds
+                trial = self._lease.client.get_trial(running.trial.id)
+                if trial.state is not TrialState.RUNNING:
+                    self._engine.stop(attempt_id, force=True)
 
     def _ended_or_postponed(self, trial: Trial) -> list[Trial]:
         trial = self._lease.client.get_trial(trial.id)

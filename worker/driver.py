@@ -26,6 +26,7 @@ class Driver:
         *,
         engine: Engine,
         settings: WorkerSettings,
+        slots: int,
         stopping: threading.Event,
     ) -> None:
         self._lease = lease
@@ -36,10 +37,12 @@ class Driver:
         self._attempts = Attempts(
             lease,
             engine=engine,
-            slots=settings.slots,
+            slots=slots,
             cache=settings.cache,
             checkpoint_seconds=settings.checkpoint_seconds,
             api_key=settings.key(),
+            flag_seconds=settings.flag_seconds,
+            terminate_seconds=settings.terminate_seconds,
         )
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None

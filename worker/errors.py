@@ -82,5 +82,16 @@ class SettingsError(WorkerError):
         self.lines = lines
 
 
+class TimeLimitError(WorkerError):
+    """A trial took longer than its job allows."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"it took longer than the {seconds:g} s of trial_seconds: allow more, or train for "
+            "fewer epochs"
+        )
+        self.seconds = seconds
+
+
 class ChannelClosedError(WorkerError):
     """The process at the other end of a channel is gone."""

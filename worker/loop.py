@@ -8,14 +8,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from shrinknets import logs
 from shrinknets.wire import Claim, ClaimRequest
-from worker.device import describe_device, num_cores
+from worker.device import choose_devices, describe_device, look_at_machine
 from worker.driver import Driver
-from worker.engines import Engine, LocalEngine
+from worker.engines import Engine, LocalEngine, Placement
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
 from worker.patience import Patience
 from worker.service_client import JobLease, ServiceClient
@@ -53,34 +54,48 @@ class _Stop:
             self._is_waiting = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Means:
+    """What the worker has to run trials with."""
+
+    engine: Engine
+    device: str
+    """In words."""
+    slots: int
+    """Trials that run at once."""
+
+
 def run_worker(settings: WorkerSettings) -> None:
     """Work until SIGTERM or SIGINT, or for one job; must run in the main thread.
 
-    Raises NotAllowedError where the service wants a key, or another one.
+    Raises SettingsError where the device is not there, and NotAllowedError where the service wants
+    a key, or another one.
     """
     stop = _Stop()
     patience = Patience(stopping=stop.event)
-    threads = max(1, num_cores() // settings.slots)
     with (
         _stop_signals(stop),
         _work_folder(settings) as folder,
         ServiceClient(settings.url, patience=patience, api_key=settings.key()) as client,
-        contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
+        _local_means(settings, folder) as means,
     ):
-        _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
+        _log.info(
+            "%s asks %s for jobs, %d slots on %s",
+            *(settings.name, settings.url, means.slots, means.device),
+        )
         with contextlib.suppress(_StoppedWaitingError):
-            _claim_and_drive(settings, client, engine, stop)
+            _claim_and_drive(settings, client, means, stop)
         _log.info("stopped")
 
 
 def _claim_and_drive(
-    settings: WorkerSettings, client: ServiceClient, engine: Engine, stop: _Stop
+    settings: WorkerSettings, client: ServiceClient, means: _Means, stop: _Stop
 ) -> None:
     request = ClaimRequest(
         worker=settings.name,
         wait_seconds=settings.wait_seconds,
         host=socket.gethostname()[:200],
-        device=describe_device(),
+        device=means.device,
     )
     while not stop.event.is_set():
         asked_at = time.monotonic()
@@ -101,7 +116,7 @@ def _claim_and_drive(
             stop.event.wait(max(0.0, settings.poll_seconds - waited))
             continue
         with logs.about(job_id=claim.job.id):
-            _work_on(claim, settings, client, engine, stop.event)
+            _work_on(claim, settings, client, means, stop.event)
         if settings.once:
             return
 
@@ -110,7 +125,7 @@ def _work_on(
     claim: Claim,
     settings: WorkerSettings,
     client: ServiceClient,
-    engine: Engine,
+    means: _Means,
     stopping: threading.Event,
 ) -> None:
     """Drive one job and give it back; whatever happens to it, the worker lives on."""
@@ -119,7 +134,9 @@ def _work_on(
     _log.info("job %s: claimed", job.id)
     started = time.monotonic()
     try:
-        end = Driver(lease, settings=settings, engine=engine, stopping=stopping).run()
+        end = Driver(
+            lease, settings=settings, engine=means.engine, slots=means.slots, stopping=stopping
+        ).run()
         lease.release(end)
     except LeaseLostError as error:
         _log.warning("job %s: lost its lease, left to others (%s)", job.id, error.detail)
@@ -128,6 +145,19 @@ def _work_on(
     else:
         seconds = time.monotonic() - started
         _log.info("job %s: %s after %.1f s %s", job.id, end.state.value, seconds, end.reason)
+
+
+@contextlib.contextmanager
+def _local_means(settings: WorkerSettings, folder: Path) -> Iterator[_Means]:
+    """The devices of this machine. Raises SettingsError where the chosen ones are not there."""
+    machine = look_at_machine()
+    devices = choose_devices(settings.device, machine)
+    share = max(1, machine.cores // (settings.slots * len(devices)))
+    threads = share if settings.threads is None else settings.threads
+    placement = Placement(devices, slots=settings.slots, threads=threads)
+    engine = LocalEngine(folder=folder, threads=threads, placement=placement)
+    with contextlib.closing(engine):
+        yield _Means(engine=engine, device=describe_device(devices), slots=placement.num_slots)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """All that steers a worker, read once from SHRINKNETS_WORKER_* variables, a file and options."""
 
 import os
+import re
 import socket
 from collections.abc import Collection
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shrinknets.logs import LogFormat, LogLevel
 from shrinknets.settings_file import SettingsFileError, read_settings_file
 from shrinknets.wire import KEY_VARIABLE, MAX_WAIT_SECONDS, can_be_key
+from worker.device import DEVICE_PATTERN
 from worker.errors import SettingsError
 from worker.trial.environment import CACHE_VARIABLE, CHECKPOINT_SECONDS, default_cache
 
@@ -52,8 +54,14 @@ class WorkerSettings(BaseSettings):
     """For people: shown beside the jobs that the worker holds."""
     api_key: SecretStr | None = Field(None, validation_alias=KEY_VARIABLE)
     """Shown to the service, if there is one; trials have their attempt's token instead."""
+    device: str = "auto"
+    """What trials compute on: `cpu`, `mps`, `cuda` (every card), `cuda:0,2` (these cards), or
+    `auto`, the cards where there are any."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 2
-    """Trials that run at once; the cores are shared out among them."""
+    """Trials that run at once on each card, or on the processor; those of a card share its
+    memory, all share the cores."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads that each trial computes with; by default the cores are shared out."""
     once: bool = False
     """Stop after one job."""
     folder: Path | None = None
@@ -103,6 +111,13 @@ class WorkerSettings(BaseSettings):
                 f"{value!r} does not say where the service is: give e.g. http://127.0.0.1:8000"
             )
         return value.rstrip("/")
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _some_device(cls, value: object) -> object:
+        if not isinstance(value, str) or not re.fullmatch(DEVICE_PATTERN, value):
+            raise ValueError(f"{value!r} is not auto, cpu, mps, cuda or, say, cuda:0,1")
+        return value
 
     @field_validator("api_key")
     @classmethod

@@ -52,6 +52,9 @@ def submit(
     epochs: Annotated[int | None, typer.Option(help="Of each trial. [default: 60]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step. [default: 64]")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's step size. [default: 0.001]")] = None,
+    trial_seconds: Annotated[
+        float | None, typer.Option(help="Stop a trial that takes longer. [default: no limit]")
+    ] = None,
     export: Annotated[
         list[wire.ExportFormat] | None,
         typer.Option(help="Store the best networks of each trial as this too; once for each."),
@@ -77,7 +80,17 @@ def submit(
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     with Client(url) as client:
         if spec is not None:
-            others = (dataset, method, trials, width, export, label, priority, *training.values())
+            others = (
+                dataset,
+                method,
+                trials,
+                width,
+                trial_seconds,
+                export,
+                label,
+                priority,
+                *training.values(),
+            )
             if any(others):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
@@ -90,6 +103,7 @@ def submit(
                 trials=trials,
                 widths=width,
                 training={k: v for k, v in training.items() if v is not None} or None,
+                trial_seconds=trial_seconds,
                 exports=export or (),
                 seed=seed,
                 name=name,

@@ -20,6 +20,13 @@ from shrinknets.settings_file import CONFIG_VARIABLE
 from shrinknets.wire import KEY_VARIABLE
 
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+Slots = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Trials at once on each device. [default: 2]")
+]
+DeviceChoice = Annotated[
+    str | None,
+    typer.Option(help="What trials compute on: auto, cpu, mps, cuda, cuda:0,1. [default: auto]"),
+]
 LOG_LEVEL = "SHRINKNETS_LOG_LEVEL"
 STOP_SECONDS = 10.0
 """How long a process may take to end before it is killed."""
@@ -45,11 +52,10 @@ def serve(
     data_dir: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder of the database and the files.")
     ] = None,
-    slots: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
-    ] = None,
+    slots: Slots = None,
     config: Config = None,
     *,
+    device: DeviceChoice = None,
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Also start a worker on this machine.")
     ] = True,
@@ -68,7 +74,8 @@ def serve(
         with _running("service", [], settings, pipe=True) as service:
             url = _announced_url(service)
             if url is not None and with_worker:
-                options = ["--url", url, "--name", "local", *_options(slots=slots, config=config)]
+                chosen_here = _options(slots=slots, device=device, config=config)
+                options = ["--url", url, "--name", "local", *chosen_here]
                 _keep_worker(options, {KEY_VARIABLE: worker_key}, until=service)
             status = service.wait()
     except KeyboardInterrupt:
@@ -87,9 +94,7 @@ def worker(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Shown beside the jobs it holds.")] = None,
-    slots: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
-    ] = None,
+    slots: Slots = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -97,9 +102,11 @@ def worker(
         ),
     ] = None,
     config: Config = None,
+    *,
+    device: DeviceChoice = None,
 ) -> None:
     """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
-    options = _options(url=url, name=name, slots=slots, cache=cache, config=config)
+    options = _options(url=url, name=name, slots=slots, device=device, cache=cache, config=config)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("worker", options, {}) as process:

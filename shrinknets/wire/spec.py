@@ -151,6 +151,9 @@ class JobSpec(Wire):
     sampler: Sampler = Sampler.TPE
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
     """Every trial's own seed follows from this, its method and its number."""
+    trial_seconds: PositiveFloat | None = None
+    """A trial that takes longer, all its attempts together, is stopped and fails; the others go
+    on. No limit by default."""
     exports: Exports = ()
     """Formats in which the networks on each trial's frontier are stored too. None by default: an
     export takes seconds, and the weights alone load into plain PyTorch."""

@@ -12,6 +12,7 @@ from shrinknets.wire.spec import (
     JobSpec,
     Methods,
     MLPBounds,
+    PositiveFloat,
     Sampler,
     TrainingSpec,
 )
@@ -79,6 +80,7 @@ class CloneChanges(Wire):
     training: TrainingSpec | None = None
     sampler: Sampler | None = None
     seed: Seed | None = None
+    trial_seconds: PositiveFloat | None = None
     exports: Exports | None = None
     labels: Labels | None = None
     priority: Priority | None = None

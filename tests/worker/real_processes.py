@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +18,20 @@ LEASE_SECONDS = 3.0
 
 
 class RealService:
-    """`python -m service` on an embedded database; can be killed and started again."""
+    """`python -m service`, on an embedded database by default; can be killed and started again."""
 
     @property
     def database_url(self) -> str:
-        return f"sqlite:///{self._folder / 'shrinknets.db'}"
+        return self._database_url or f"sqlite:///{self._folder / 'shrinknets.db'}"
 
-    def __init__(self, folder: Path, *, attempt_lease_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        attempt_lease_seconds: float = 60.0,
+        database_url: str | None = None,
+    ) -> None:
+        self._database_url = database_url
         self._folder = folder
         self._attempt_lease_seconds = attempt_lease_seconds
         self._port = find_free_port()
@@ -42,6 +49,8 @@ class RealService:
             "SHRINKNETS_PORT": str(self._port),
             "SHRINKNETS_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
             "SHRINKNETS_ATTEMPT_LEASE_SECONDS": str(self._attempt_lease_seconds),
+            "SHRINKNETS_DATABASE_URL": self.database_url,
+            "SHRINKNETS_MIGRATE_ON_START": "true",
         }
         with (self._folder / "service.log").open("ab") as log:
             self._process = psutil.Popen(
@@ -110,7 +119,14 @@ class RealService:
 class RealWorker:
     """`python -m worker` with what it started."""
 
-    def __init__(self, url: str, folder: Path, *options: str, api_key: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        *options: str,
+        api_key: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._log = folder / f"worker-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self.process = psutil.Popen(
@@ -119,7 +135,7 @@ class RealWorker:
                     *("--folder", str(folder / "logs"), "--cache", str(folder / "cache")),
                     *options,
                 ],
-                env={**os.environ, "SHRINKNETS_API_KEY": api_key},
+                env={**os.environ, "SHRINKNETS_API_KEY": api_key, **(variables or {})},
                 stderr=log,
             )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from worker.engines.base import AttemptExit
 from worker.engines.channel import Channel
+from worker.engines.placement import Placement
 from worker.errors import ChannelClosedError
 
 _LAST_LINES = 15
@@ -21,11 +22,20 @@ _LAST_BYTES = 16_384
 class LocalEngine:
     """Starts attempts on this machine; belongs to one thread, with which all attempts die."""
 
-    def __init__(self, *, folder: Path, threads: int, module: str = "worker.trial") -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        threads: int,
+        placement: Placement | None = None,
+        module: str = "worker.trial",
+    ) -> None:
         """Each attempt writes its output to `folder` and computes with `threads` threads.
 
-        `module` is the package whose command, `python -m MODULE`, an attempt is.
+        `placement` says where; without one, a trial takes the best device that it sees. `module`
+        is the package whose command, `python -m MODULE`, an attempt is.
         """
+        self._placement = placement
         self._folder = folder
         self._threads = threads
         self._module = module
@@ -37,6 +47,7 @@ class LocalEngine:
 
     def start(self, attempt_id: str, variables: Mapping[str, str]) -> None:
         self._running.add(attempt_id)
+        place = {} if self._placement is None else self._placement.take(attempt_id)
         if self._channel is None:
             self._start_server()
         assert self._channel is not None
@@ -45,7 +56,7 @@ class LocalEngine:
                 {
                     "kind": "start",
                     "attempt_id": attempt_id,
-                    "variables": dict(variables),
+                    "variables": {**variables, **place},
                     "log": str(self.output_of(attempt_id)),
                 }
             )
@@ -111,6 +122,8 @@ class LocalEngine:
 
     def _ended(self, attempt_id: str, exit_code: int | None, reason: str) -> AttemptExit:
         self._running.discard(attempt_id)
+        if self._placement is not None:
+            self._placement.release(attempt_id)
         return AttemptExit(
             attempt_id=attempt_id,
             reason=reason,

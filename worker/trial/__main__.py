@@ -11,6 +11,7 @@ from worker.service_client import AttemptLease, ServiceClient
 from worker.trial.dataset_cache import DatasetCache
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
+from worker.trial.machine import set_up
 from worker.trial.reporter import GRACE_SECONDS
 from worker.trial.run import run_attempt
 from worker.trial.training import train
@@ -30,21 +31,25 @@ def main() -> int:
         environment = TrialEnvironment.read(os.environ)
     except EnvironmentVariableError as error:
         return _explained(ExitCode.BAD_ENVIRONMENT, str(error))
+    device = set_up(environment)
     with ServiceClient(environment.url, patience=Patience(seconds=GRACE_SECONDS)) as client:
         lease = AttemptLease(client, environment.attempt_id, environment.token)
         try:
             files = DatasetCache(environment.cache, fetch=lease.fetch_dataset)
-            run_attempt(
+            parts = environment.micro_batches
+            return run_attempt(
                 lease,
                 give_up=_give_up,
-                train=partial(train, files=files),
+                train=partial(train, files=files, device=device, micro_batches=parts),
                 checkpoint_seconds=environment.checkpoint_seconds,
+                micro_batches=parts,
             )
         except LeaseLostError as error:
             return _explained(ExitCode.LEASE_LOST, str(error))
         except ServiceUnreachableError as error:
             return _explained(ExitCode.SERVICE_AWAY, str(error))
-    return ExitCode.ENDED
+        except MemoryError as error:
+            return _explained(ExitCode.OUT_OF_MEMORY, f"memory ran out: {error}")
 
 
 def _give_up(code: ExitCode, reason: str) -> None:

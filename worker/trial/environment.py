@@ -1,17 +1,22 @@
 """What the process of a trial is told by its environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from worker.errors import EnvironmentVariableError
 
+Number = TypeVar("Number", int, float)
 _URL = "SHRINKNETS_URL"
 _ATTEMPT = "SHRINKNETS_ATTEMPT"
 _CHECKPOINT_SECONDS = "SHRINKNETS_CHECKPOINT_SECONDS"
 CACHE_VARIABLE = "SHRINKNETS_CACHE_DIR"
+DEVICE_VARIABLE = "SHRINKNETS_DEVICE"
+THREADS_VARIABLE = "SHRINKNETS_THREADS"
+MEMORY_VARIABLE = "SHRINKNETS_MEMORY_FRACTION"
+_MICRO_BATCHES = "SHRINKNETS_MICRO_BATCHES"
 _TOKEN = "SHRINKNETS_TOKEN"  # noqa: S105  (the name of the variable, not a token)
 
 CHECKPOINT_SECONDS = 30.0
@@ -25,13 +30,21 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnvironment:
-    """Where the service is, and the attempt that this process is."""
+    """Where the service is, the attempt that this process is, and what it may use."""
 
     url: str
     attempt_id: str
     token: str
     cache: Path = field(default_factory=default_cache)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    device: str = "auto"
+    """As torch names it; `auto` is the best that the process sees."""
+    threads: int | None = None
+    """To compute with; None leaves that to torch."""
+    memory_fraction: float | None = None
+    """The share of the card's memory that may be allocated."""
+    micro_batches: int = 1
+    """Parts that each batch is trained in."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -40,23 +53,36 @@ class TrialEnvironment:
         if missing:
             raise EnvironmentVariableError(missing)
         cache = variables.get(CACHE_VARIABLE)
-        try:
-            seconds = float(variables.get(_CHECKPOINT_SECONDS) or CHECKPOINT_SECONDS)
-        except ValueError as error:
-            raise EnvironmentVariableError([_CHECKPOINT_SECONDS]) from error
+        seconds = _number(variables, _CHECKPOINT_SECONDS, float)
         return cls(
             url=variables[_URL],
             attempt_id=variables[_ATTEMPT],
             token=variables[_TOKEN],
-            checkpoint_seconds=seconds,
+            checkpoint_seconds=CHECKPOINT_SECONDS if seconds is None else seconds,
             **({"cache": Path(cache)} if cache else {}),
+            device=variables.get(DEVICE_VARIABLE) or "auto",
+            threads=_number(variables, THREADS_VARIABLE, int),
+            memory_fraction=_number(variables, MEMORY_VARIABLE, float),
+            micro_batches=_number(variables, _MICRO_BATCHES, int) or 1,
         )
 
     def variables(self) -> dict[str, str]:
+        """What `read` makes this of; where the trial computes is left to the engine."""
         return {
             _URL: self.url,
             _ATTEMPT: self.attempt_id,
             _TOKEN: self.token,
             CACHE_VARIABLE: str(self.cache),
             _CHECKPOINT_SECONDS: str(self.checkpoint_seconds),
+            _MICRO_BATCHES: str(self.micro_batches),
         }
+
+
+def _number(
+    variables: Mapping[str, str], name: str, kind: Callable[[str], Number]
+) -> Number | None:
+    text = variables.get(name)
+    try:
+        return kind(text) if text else None
+    except ValueError as error:
+        raise EnvironmentVariableError([name]) from error

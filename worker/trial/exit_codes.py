@@ -13,3 +13,5 @@ class ExitCode(IntEnum):
     """The service gave the trial to somebody else."""
     SERVICE_AWAY = 81
     """The service did not answer for longer than the grace time."""
+    OUT_OF_MEMORY = 82
+    """Memory ran out while whole batches were trained at a time."""

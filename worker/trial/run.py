@@ -9,14 +9,15 @@ from shrinknets_core import Collapse, EpochRecord, Run, TrainedNetwork, TrialEve
 from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
 from worker.trial.checkpointing import Checkpointer
+from worker.trial.endings import TimeLimit, ending_of, note_on, time_limit
 from worker.trial.environment import CHECKPOINT_SECONDS
+from worker.trial.exit_codes import ExitCode
 from worker.trial.exporting import Found, with_exports
 from worker.trial.reporter import GiveUp, Reporter
 from worker.trial.resuming import Train, take_up
 from worker.trial.stopping import Termination
 from worker.trial.training import to_record, to_result, train
 
-_LAST_LINES = 8
 _log = logging.getLogger(__name__)
 
 
@@ -26,11 +27,13 @@ def run_attempt(
     give_up: GiveUp,
     train: Train = train,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> None:
+    micro_batches: int = 1,
+) -> ExitCode:
     """Train from the newest checkpoint on, report, hand in the networks and end the attempt.
 
-    Whatever goes wrong in training ends the attempt as failed; LeaseLostError and
-    ServiceUnreachableError are raised, since then nothing can be handed in.
+    Whatever goes wrong in training ends the attempt as failed, but for memory that runs out;
+    LeaseLostError and ServiceUnreachableError are raised, since then nothing can be handed in.
+    `train` trains each batch in `micro_batches` parts.
     """
     assignment = lease.get_assignment()
     trial, spec = assignment.trial, assignment.spec
@@ -38,41 +41,55 @@ def run_attempt(
         "%s %d of %s: %s, seed %d",
         *(trial.method.value, trial.number, spec.dataset, trial.params, trial.seed),
     )
+    limit = time_limit(assignment)
     reporter = Reporter(lease, give_up=give_up)
+    code = ExitCode.ENDED
     try:
         events, found = take_up(assignment, lease, train)
-        training = _Training(events, found, reporter)
+        training = _Training(events, found, reporter, limit)
         if isinstance(events, Run):
             training.checkpoint(Checkpointer(lease, reporter, every_seconds=checkpoint_seconds))
         with Termination() as termination:
-            end = training.run(termination, spec.exports)
+            end = training.run(termination, spec.exports, note=note_on(micro_batches))
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
     except Exception as error:  # noqa: BLE001  (a trial fails with its reason, whatever it is)
         traceback.print_exc()
-        end = AttemptEnd(state=TrialState.FAILED, reason=_in_words(error))
+        end, code = ending_of(error, assignment, micro_batches=micro_batches)
     _log.info("%s%s", end.state.value, f": {end.reason.splitlines()[0]}" if end.reason else "")
     reporter.end(end)
+    return code
 
 
 class _Training:
     """What happens in one training, told to the service."""
 
     def __init__(
-        self, events: Iterator[TrialEvent], found: list[Found], reporter: Reporter
+        self,
+        events: Iterator[TrialEvent],
+        found: list[Found],
+        reporter: Reporter,
+        limit: TimeLimit | None,
     ) -> None:
         self._events = events
         self._found = found
         self._reporter = reporter
+        self._limit = limit
         self._checkpointer: Checkpointer | None = None
 
     def checkpoint(self, checkpointer: Checkpointer) -> None:
         """Take checkpoints from now on; for a `Run` alone."""
         self._checkpointer = checkpointer
 
-    def run(self, termination: Termination, exports: Sequence[ExportFormat]) -> AttemptEnd:
-        state, reason = TrialState.COMPLETE, ""
+    def run(
+        self, termination: Termination, exports: Sequence[ExportFormat], *, note: str
+    ) -> AttemptEnd:
+        """Train to the end, or until told to stop. Raises TimeLimitError.
+
+        A trial that comes to a good end has the note as its reason.
+        """
+        state, reason = TrialState.COMPLETE, note
         for event in self._events:
             self._take(event)
             if isinstance(event, Collapse):
@@ -88,6 +105,8 @@ class _Training:
         match event:
             case EpochRecord():
                 self._reporter.report(to_record(event))
+                if self._limit is not None:
+                    self._limit.check()
             case TrainedNetwork():
                 self._found.append(_hand_in(event, self._reporter))
             case Collapse():
@@ -127,9 +146,3 @@ def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
         *(100 * result.validation_accuracy, result.step),
     )
     return Found(result, network, saved)
-
-
-def _in_words(error: Exception) -> str:
-    """The error itself first, for those who read one line, then where it came from."""
-    last = traceback.format_exc().strip().splitlines()[-_LAST_LINES:]
-    return "\n".join([f"{type(error).__name__}: {error}", *last])

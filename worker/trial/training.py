@@ -19,16 +19,22 @@ from worker.trial.dataset_cache import DatasetCache
 
 
 def train(
-    assignment: TrialAssignment, *, files: DatasetCache | None = None
+    assignment: TrialAssignment,
+    *,
+    files: DatasetCache | None = None,
+    device: str = "cpu",
+    micro_batches: int = 1,
 ) -> Iterator[TrialEvent]:
     """Train as the trial's method and parameters say, yielding events as they happen.
 
-    `files` has the data sets that users handed in.
+    `files` has the data sets that users handed in; each batch is trained in `micro_batches` parts.
     """
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
     split = _load(assignment, files)
-    options = TrainOptions(**spec.training.model_dump(), seed=trial.seed)
+    options = TrainOptions(
+        **spec.training.model_dump(), seed=trial.seed, device=device, micro_batches=micro_batches
+    )
     match trial.method:
         case Method.SHRINKNETS:
             assert spec.methods.shrinknets is not None

@@ -1,0 +1,1 @@
+"""A stand-in for the trial command that looks at its place."""
