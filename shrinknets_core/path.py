@@ -1,7 +1,7 @@
 """The λ path: one run in which the network shrinks from full to next to nothing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
@@ -124,6 +124,8 @@ def _snapshot(
     """Polish a copy of the network as it is; the loop goes on from where it was."""
     loop.collect()
     choice = Choice()
+    # Each network has a shape of its own, and compiling it would take longer than its polish.
+    options = replace(options, compile=False)
     epochs = max(1, round(options.epochs * path.polish_share))
     yield from polish(
         loop.trainee, loop.split, options, choice, first_step=loop.step, epochs=epochs

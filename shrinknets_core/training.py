@@ -13,6 +13,7 @@ from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
 from shrinknets_core.method import Rule, ShrinkOptions
+from shrinknets_core.speed import Forward, Precision
 from shrinknets_core.trainee import Trainee
 
 EVALUATION_ROWS = 8192
@@ -31,6 +32,9 @@ class TrainOptions:
         polish_share: the last part of the epochs, in which nothing is removed any more.
         seed: of the initial weights and of the order of the rows.
         device: where to train, such as `cpu` or `cuda:0`.
+        precision: of products in training, `fp32`, `tf32` or `bf16`; all else is float32.
+        compile: whether to compile networks whose size stays: fixed ones, and one that has shrunk
+            while it is polished. The path's are too many.
     """
 
     epochs: int = 60
@@ -40,6 +44,8 @@ class TrainOptions:
     polish_share: float = 0.3
     seed: int = 0
     device: str = "cpu"
+    precision: str = Precision.FP32
+    compile: bool = False
 
     def __post_init__(self) -> None:
         checks = {
@@ -48,6 +54,11 @@ class TrainOptions:
             "lr": (self.lr > 0, "positive", self.lr),
             "weight_decay": (self.weight_decay >= 0, "at least 0", self.weight_decay),
             "polish_share": (0 < self.polish_share < 1, "between 0 and 1", self.polish_share),
+            "precision": (
+                self.precision in set(Precision),
+                f"one of {', '.join(Precision)}",
+                self.precision,
+            ),
         }
         for option, (holds, expected, got) in checks.items():
             if not holds:
@@ -114,6 +125,11 @@ class Loop:
         self.optimizer = torch.optim.AdamW(
             self._parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True
         )
+        self._forward = Forward(
+            trainee.module,
+            options.precision,
+            compiled=options.compile and self._shrinker is None,
+        )
         self._batch_size = options.batch_size
         self._l2 = l2
         self._rng = torch.Generator(device=options.device).manual_seed(options.seed)
@@ -132,7 +148,8 @@ class Loop:
             group["lr"] = lr
         self.step += 1
         started = time.perf_counter()
-        train_loss = self._train()
+        with self._forward.steps():
+            train_loss = self._train()
         seconds = time.perf_counter() - started
         if not torch.isfinite(torch.tensor(train_loss)):
             raise DivergedError(step=self.step, loss=train_loss)
@@ -164,11 +181,11 @@ class Loop:
         return [*self._shrinker.parameters(), *gates]
 
     def _train(self) -> float:
-        module, shrinker = self.trainee.module, self._shrinker
-        module.train()
+        shrinker = self._shrinker
+        self.trainee.module.train()
         total = torch.zeros((), device=self.split.train.x.device)
         for x, y in self._batches(self.split.train):
-            loss = cross_entropy(module(x), y)
+            loss = cross_entropy(self._forward(x), y)
             total += loss.detach() * len(y)
             if shrinker is not None and self._penalises:
                 loss = loss + shrinker.penalty()

@@ -78,5 +78,9 @@ class SettingsError(WorkerError):
         self.lines = lines
 
 
+class UnsuitableJobError(WorkerError):
+    """No trial of a job could run on this worker."""
+
+
 class ChannelClosedError(WorkerError):
     """The process at the other end of a channel is gone."""

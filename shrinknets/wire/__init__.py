@@ -11,6 +11,7 @@ from shrinknets.wire.datasets import (
     DatasetName,
     DatasetSource,
 )
+from shrinknets.wire.families import FamilyLayer, FamilyOffer, settled
 from shrinknets.wire.keys import (
     KEY_PREFIX,
     KEY_VARIABLE,
@@ -33,6 +34,7 @@ from shrinknets.wire.leases import (
     TrialAssignment,
     TrialRequest,
 )
+from shrinknets.wire.network import FAMILY_PATTERN, MLP, NetworkBounds
 from shrinknets.wire.outputs import (
     MAX_LOG_TEXT,
     Artifact,
@@ -66,8 +68,8 @@ from shrinknets.wire.spec import (
     JobSpec,
     LogRange,
     Methods,
-    MLPBounds,
     PathRun,
+    Precision,
     Rule,
     Sampler,
     ShrinkNetsSearch,
@@ -88,12 +90,14 @@ from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "DATASET_PATTERN",
+    "FAMILY_PATTERN",
     "IDEMPOTENCY_HEADER",
     "KEY_PREFIX",
     "KEY_VARIABLE",
     "LEASE_HEADER",
     "MAX_LOG_TEXT",
     "MAX_WAIT_SECONDS",
+    "MLP",
     "Artifact",
     "ArtifactKind",
     "Attempt",
@@ -115,6 +119,8 @@ __all__ = [
     "DatasetSource",
     "Event",
     "ExportFormat",
+    "FamilyLayer",
+    "FamilyOffer",
     "FieldError",
     "FixedL2Search",
     "FixedSearch",
@@ -133,11 +139,11 @@ __all__ = [
     "LogBatch",
     "LogPlace",
     "LogRange",
-    "MLPBounds",
     "Method",
     "MethodComparison",
     "Methods",
     "Network",
+    "NetworkBounds",
     "NetworkExport",
     "NetworkResult",
     "NetworkSort",
@@ -148,6 +154,7 @@ __all__ = [
     "PathRun",
     "Phase",
     "Plan",
+    "Precision",
     "Priority",
     "Problem",
     "Progress",
@@ -174,4 +181,5 @@ __all__ = [
     "WorkerState",
     "WrongFieldError",
     "can_be_key",
+    "settled",
 ]
