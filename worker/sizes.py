@@ -27,8 +27,8 @@ def suggest_sizes(trial: optuna.Trial, spec: JobSpec, search: FixedSearch) -> Pa
     """Depth and widths: `width_3` is that of the fourth layer, and a layer without is left out.
 
     The depth counts the layers that a network can do without: all of a perceptron's, the branches
-    of a residual network. Where there are none, nothing is asked for it. Of branches those that stay
-    are spread evenly.
+    of a residual network. Where there are none, nothing is asked for it. Of branches those that
+    stay are spread evenly.
     """
     bounds = spec.network.widths
     assert bounds is not None, "settled before the search"

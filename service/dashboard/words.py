@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from shrinknets.wire import Job, Params
+from shrinknets.wire import MLP, Job, NetworkBounds, Params
 
 NOTHING = "–"
 
@@ -25,6 +25,17 @@ def count(number: int | None) -> str:
 def widths(layers: Sequence[int]) -> str:
     """Features per hidden layer, such as `35-48`."""
     return "-".join(str(width) for width in layers) or NOTHING
+
+
+def bounds(network: NetworkBounds, names: Sequence[str] = ()) -> str:
+    """The widest network of a job, such as `256-256` or `conv1 50, conv2 50, fc 5,000`."""
+    if network.widths is None:
+        return "as its family has it"
+    if not names or network.family == MLP:
+        return widths(network.widths)
+    return ", ".join(
+        f"{name} {count(width)}" for name, width in zip(names, network.widths, strict=True)
+    )
 
 
 def seconds(duration: float) -> str:

@@ -42,16 +42,26 @@ def submit(
     trials: Annotated[
         int | None, typer.Option(help="For each method; path is one run. [default: 10]")
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Of the network, such as lenet5 or resnet20. [default: mlp]"),
+    ] = None,
     width: Annotated[
         list[int] | None,
         typer.Option(
-            help="Most units of a hidden layer; once for each layer, input side first. "
-            "[default: 256, 256]"
+            help="Most units or channels of a layer; once for each layer, input side first. "
+            "[default: the family's own; 256, 256 for mlp]"
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of each trial. [default: 60]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step. [default: 64]")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's step size. [default: 0.001]")] = None,
+    precision: Annotated[
+        wire.Precision | None, typer.Option(help="Of products in training. [default: fp32]")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile networks whose size stays.")
+    ] = False,
     export: Annotated[
         list[wire.ExportFormat] | None,
         typer.Option(help="Store the best networks of each trial as this too; once for each."),
@@ -74,11 +84,17 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Queue a sizing job and print its id."""
-    training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    training = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "precision": precision,
+        "compile": compiled or None,
+    }
     with Client(url) as client:
         if spec is not None:
-            others = (dataset, method, trials, width, export, label, priority, *training.values())
-            if any(others):
+            others = (dataset, method, trials, family, width, export, label, priority)
+            if any((*others, *training.values())):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
                 )
@@ -88,6 +104,7 @@ def submit(
                 dataset=dataset,
                 methods=method or ["shrinknets"],
                 trials=trials,
+                family=family,
                 widths=width,
                 training={k: v for k, v in training.items() if v is not None} or None,
                 exports=export or (),
