@@ -54,8 +54,9 @@ def params(chosen: Params) -> str:
     sizes = "-".join(str(chosen[layers[layer]]) for layer in sorted(layers))
     parts = [f"widths {sizes}"] if layers else []
     for name, value in chosen.items():
-        # The number of widths is the depth.
-        if not layers or not (name == "depth" or _WIDTH.fullmatch(name)):
+        # The depth of a perceptron is the number of its widths.
+        is_told = _WIDTH.fullmatch(name) or (name == "depth" and value == len(layers))
+        if not layers or not is_told:
             shown = f"{value:.3g}" if isinstance(value, float) else str(value)
             parts.append(f"{_NAMES.get(name, name)} {shown}")
     return ", ".join(parts) or NOTHING

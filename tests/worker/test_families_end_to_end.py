@@ -1,5 +1,6 @@
 """Jobs on networks of every kind, with the real service, a real worker and real training."""
 
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -256,3 +257,19 @@ def test_a_family_that_a_worker_lacks_fails_the_job_before_its_first_trial(
     assert job.state is JobState.FAILED
     assert "input_shape must be (channels, height, width) for the family 'lenet5'" in job.reason
     assert len(real_service.list_trials(flat)) <= 6
+
+
+def test_a_trial_of_a_worker_compiles_where_there_is_a_compiler(
+    real_service: RealService, make_spec: MakeSpec, start_worker: Callable[[], RealWorker]
+) -> None:
+    spec = make_spec(
+        methods=Methods(fixed=FixedSearch(trials=1)),
+        training=TrainingSpec(epochs=3, batch_size=256, compile=True),
+    )
+    job_id = real_service.submit(spec)
+    start_worker()
+    assert real_service.wait_until_final(job_id, seconds=PATIENCE).state is JobState.SUCCEEDED
+    (trial,) = real_service.list_trials(job_id)
+    log = real_service.http.get(f"/trials/{trial.id}/logs.txt").raise_for_status().text
+    assert "complete" in log
+    assert ("not compiled" in log) == (shutil.which("g++") is None)
