@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
-from shrinknets.wire import FixedSearch, JobSubmission, Method, Plan
+from shrinknets.wire import MLP, FixedSearch, JobSubmission, Method, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +35,25 @@ def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float
 
     `pace` has seconds for each epoch that a job asks for, of the methods that are known.
     """
-    size, chosen = largest_size(submission, shape), submission.methods.chosen()
+    chosen, family = submission.methods.chosen(), submission.network.family
+    size = largest_size(submission, shape) if family == MLP else None
     unknown = [method for method in chosen if method not in pace]
     return Plan(
         spec=submission.spec(),
         labels=submission.labels,
         priority=submission.priority,
         total_trials=sum(chosen.values()),
-        largest_parameters=size.parameters,
-        largest_macs=size.macs,
+        largest_parameters=None if size is None else size.parameters,
+        largest_macs=None if size is None else size.macs,
         training_seconds=None if unknown else _seconds(submission, pace),
-        unknown_because=_why_time_is_unknown(unknown, submission.dataset),
+        unknown_because=" ".join(
+            why
+            for why in (
+                "" if size else f"The size: only workers can count networks of {family!r}.",
+                _why_time_is_unknown(unknown, submission),
+            )
+            if why
+        ),
     )
 
 
@@ -55,15 +63,17 @@ def _seconds(submission: JobSubmission, pace: Mapping[Method, float]) -> float:
     return trials * submission.training.epochs
 
 
-def _why_time_is_unknown(methods: Sequence[Method], dataset: str) -> str:
+def _why_time_is_unknown(methods: Sequence[Method], submission: JobSubmission) -> str:
     if not methods:
         return ""
     names = " or ".join(method.value for method in methods)
-    return f"The time: no trial of {names} has ended on {dataset!r} here yet."
+    family = submission.network.family
+    of_family = "" if family == MLP else f" with the family {family!r}"
+    return f"The time: no trial of {names}{of_family} has ended on {submission.dataset!r} here yet."
 
 
 def largest_size(submission: JobSubmission, shape: Shape) -> Size:
-    """The size of the largest network that a trial could train."""
+    """The size of the largest multi-layer perceptron that a trial could train."""
     return max(mlp_size(shape, widths) for widths in _widest(submission))
 
 
@@ -78,6 +88,7 @@ def mlp_size(shape: Shape, widths: Sequence[int]) -> Size:
 
 def _widest(submission: JobSubmission) -> Iterator[tuple[int, ...]]:
     bounds, methods = submission.network.widths, submission.methods
+    assert bounds is not None, "perceptrons have bounds"
     if methods.shrinknets is not None or methods.path is not None:
         yield bounds
     for search in (methods.fixed, methods.fixed_l2):

@@ -56,6 +56,7 @@ class Client:
         *,
         dataset: str | None = None,
         methods: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = ("shrinknets",),
+        family: str | None = None,
         widths: int | Sequence[int] | None = None,
         trials: int | None = None,
         training: Mapping[str, Any] | None = None,
@@ -75,9 +76,13 @@ class Client:
             dataset: `digits`, `breast_cancer`, `wine`, or one that was uploaded.
             methods: of `shrinknets`, `path`, `fixed`, `fixed_l2`: names, or a mapping of names to
                 options, such as `{"shrinknets": {"lam": {"low": 1e-4, "high": 1e-2}}}`.
-            widths: the most units that each hidden layer may have, input side first.
+            family: of the network, such as `residual_mlp`, `lenet5` or `resnet20`; see `families`.
+                By default multi-layer perceptrons.
+            widths: the most units, or channels, that each layer may have, input side first; by
+                default the family's own.
             trials: for each method that does not say its own; `path` is one run and keeps it.
-            training: of `epochs`, `batch_size`, `lr`, `weight_decay`.
+            training: of `epochs`, `batch_size`, `lr`, `weight_decay`, `precision` (`fp32`, `tf32`,
+                `bf16`), `compile`.
             sampler: `tpe` or `random`.
             trial_seconds: a trial that takes longer is stopped and fails.
             exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
@@ -103,7 +108,7 @@ class Client:
             options = names if isinstance(names, Mapping) else {m: {} for m in names}
             optional = {
                 "dataset": dataset,
-                "network": None if widths is None else {"widths": _layers(widths)},
+                "network": _network(family, widths),
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
                 "trial_seconds": None if trial_seconds is None else float(trial_seconds),
@@ -159,6 +164,10 @@ class Client:
         query = {name: value for name, value in filters.items() if value}
         for info in self._transport.pages("/jobs", wire.Job, query=query):
             yield Job(self._transport, info)
+
+    def families(self) -> list[wire.FamilyOffer]:
+        """Return the network families that the workers heard of lately can build."""
+        return list(self._transport.pages("/families", wire.FamilyOffer))
 
     def compare(self, *jobs: Job | str) -> wire.Comparison:
         """Return jobs side by side: per method the spread of accuracy and size, and the compute.
@@ -245,8 +254,10 @@ def _several(one_or_more: str | Sequence[str]) -> list[str]:
     return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)
 
 
-def _layers(widths: int | Sequence[int]) -> list[int]:
-    return [widths] if isinstance(widths, int) else list(widths)
+def _network(family: str | None, widths: int | Sequence[int] | None) -> dict[str, Any] | None:
+    layers = [widths] if isinstance(widths, int) else widths
+    network = {"family": family, "widths": None if layers is None else list(layers)}
+    return {name: value for name, value in network.items() if value is not None} or None
 
 
 def _with_trials(method: str, options: Mapping[str, Any], trials: int | None) -> dict[str, Any]:

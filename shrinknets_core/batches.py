@@ -28,6 +28,28 @@ def num_bytes(split: Split) -> int:
     return sum(tensor.nbytes for part in rows for tensor in (part.x, part.y))
 
 
+def draw_batches(
+    rows: Rows, batch_size: int, rng: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches in an order drawn from the generator, on its device."""
+    order = torch.randperm(len(rows), generator=rng, device=rng.device)
+    return batches(rows, order, batch_sizes(len(rows), batch_size), rng.device)
+
+
+def batch_sizes(rows: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches; a last row alone joins the batch before.
+
+    Batch norm can't work with one example.
+    """
+    sizes = [batch_size] * (rows // batch_size)
+    rest = rows % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
 def batches(
     rows: Rows, order: Tensor, sizes: Sequence[int], device: torch.device | str
 ) -> Iterator[tuple[Tensor, Tensor]]:

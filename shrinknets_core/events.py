@@ -49,6 +49,9 @@ class TrainedNetwork:
         module: takes raw rows (batch, …) float32 and gives logits (batch, classes); it is on the
             CPU, in evaluation mode.
         family: how it is built.
+        input_shape: of one example, without the batch.
+        num_classes: numbers in the logits of one example.
+        width_names: what the family calls the layer of each width.
         full_widths: the layers of the network that it was cut from.
         kept: for each layer the original numbers of the features that stayed.
         step: the epoch that it comes from, the best by validation.
@@ -57,6 +60,9 @@ class TrainedNetwork:
 
     module: nn.Sequential
     family: str = "mlp"
+    input_shape: tuple[int, ...]
+    num_classes: int
+    width_names: tuple[str, ...]
     full_widths: tuple[int, ...]
     kept: tuple[tuple[int, ...], ...]
     parameters: int

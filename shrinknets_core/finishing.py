@@ -7,14 +7,18 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.events import TrainedNetwork
 from shrinknets_core.snapshots import Origin
-from shrinknets_core.training import Choice, evaluate
+from shrinknets_core.training import evaluate
+
+PLAIN = "mlp"
+"""The family whose networks are plain stacks of linear layers."""
 
 
 class Standardise(nn.Module):
-    """`(x − mean) / std`; x (batch, channels, height, width), mean and std (channels, 1, 1)."""
+    """`(x − mean) / std`; x (batch, …), mean and std as `Split` has them."""
 
     mean: Tensor
     std: Tensor
@@ -41,8 +45,13 @@ def finish(choice: Choice, split: Split, origin: Origin, *, lam: float = 0.0) ->
     assert choice.module is not None
     _, test_accuracy = evaluate(choice.module, split.test)
     return TrainedNetwork(
-        module=on_raw_rows(choice.module, mean=split.mean, std=split.std),
+        module=on_raw_rows(
+            choice.module, mean=split.mean, std=split.std, fold=origin.family.name == PLAIN
+        ),
         family=origin.family.name,
+        input_shape=split.input_shape,
+        num_classes=split.num_classes,
+        width_names=origin.family.width_names(len(origin.full_widths)),
         full_widths=origin.full_widths,
         kept=origin.kept(),
         parameters=choice.record.parameters,
@@ -54,23 +63,37 @@ def finish(choice: Choice, split: Split, origin: Origin, *, lam: float = 0.0) ->
     )
 
 
-def on_raw_rows(model: nn.Module, *, mean: Tensor, std: Tensor) -> nn.Sequential:
+def on_raw_rows(model: nn.Module, *, mean: Tensor, std: Tensor, fold: bool = True) -> nn.Sequential:
     """Return a network on the CPU that takes raw rows instead of standardised ones.
 
     A plain stack of linear layers comes without further ones: the first takes over the
-    standardisation. Others get a layer before them, as with zero padding nothing can take it over.
+    standardisation. Others become `network` after a layer `standardise`, as with zero padding
+    nothing can take it over.
 
     Args:
         model: without gates; stays as it is where it is a plain stack, moves otherwise.
         mean: of the raw rows, (inputs,) or (channels, 1, 1).
         std: likewise.
+        fold: whether a plain stack may be taken apart.
     """
-    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    plain = (nn.Flatten, nn.Linear, nn.ReLU)
-    if all(isinstance(layer, plain) for layer in model.children()):
+    if fold and _is_plain_stack(model):
+        linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
         return _folded_into_first(linears, mean=mean, std=std)
-    parts = OrderedDict(standardise=Standardise(mean, std), network=model)
-    return nn.Sequential(parts).cpu().eval()
+    return standardised(model, mean=mean, std=std).cpu().eval()
+
+
+def standardised(model: nn.Module, *, mean: Tensor, std: Tensor) -> nn.Sequential:
+    """Return the model as `network` after a layer `standardise`; changes nothing."""
+    return nn.Sequential(OrderedDict(standardise=Standardise(mean, std), network=model))
+
+
+def _is_plain_stack(model: nn.Module) -> bool:
+    """Tell whether a module is what `plain_layers` makes: a ReLU between any two linear layers."""
+    if type(model) is not nn.Sequential:
+        return False
+    kinds = [type(layer) for layer in model]
+    kinds = kinds[1:] if kinds[:1] == [nn.Flatten] else kinds
+    return kinds == [nn.Linear, *[nn.ReLU, nn.Linear] * (len(kinds) // 2)]
 
 
 @torch.no_grad()

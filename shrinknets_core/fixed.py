@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shrinknets_core.batches import place
+from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
 from shrinknets_core.polishing import anneal
 from shrinknets_core.runs import Run, copied, describe
-from shrinknets_core.training import Choice, Loop, TrainOptions
+from shrinknets_core.training import Loop, TrainOptions
 
 
 def train_fixed(

@@ -1,7 +1,7 @@
 """The λ path: one run in which the network shrinks from full to next to nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shrinknets_core.batches import place
@@ -101,7 +101,8 @@ class _Path(Run):
         self._path = path
         self._shrinker = loop.trainee.shrinker
         epochs = max(1, round(options.epochs * path.polish_share))
-        self._queue = PolishQueue(loop, options, epochs=epochs)
+        # Each network has a shape of its own, and compiling it would take longer than its polish.
+        self._queue = PolishQueue(loop, replace(options, compile=False), epochs=epochs)
         self._control: LambdaControl | None = None
         self._kept_size = loop.trainee.size(loop.trainee.full_widths).parameters
         self._has_networks = False

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from shrinknets_core.data import Split
 from shrinknets_core.events import TrialEvent
 from shrinknets_core.finishing import finish
@@ -54,11 +56,17 @@ class PolishQueue:
 
     def put(self, snapshot: Snapshot) -> None:
         """Take a snapshot; `go_on` polishes what no further one would fit to."""
-        if not fit_together([*self.waiting, snapshot]):
+        if not self._fit([*self.waiting, snapshot]):
             self.close()
         self.waiting.append(snapshot)
-        if not fit_together([*self.waiting, snapshot]):
+        if not self._fit([*self.waiting, snapshot]):
             self.close()
+
+    def _fit(self, snapshots: Sequence[Snapshot]) -> bool:
+        # A stack takes whole batches, of rows that lie on its device.
+        device = torch.device(self._options.device)
+        is_there = self._loop.split.train.x.device.type == device.type
+        return is_there and self._options.micro_batches == 1 and fit_together(snapshots)
 
     def close(self) -> None:
         """Let nobody join those that wait; `go_on` polishes them."""

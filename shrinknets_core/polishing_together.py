@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from shrinknets_core.batches import draw_batches
+from shrinknets_core.choice import Choice, read_record
 from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError
 from shrinknets_core.events import EpochRecord, Phase, TrainedNetwork, TrialEvent
@@ -18,14 +20,7 @@ from shrinknets_core.polishing import annealed
 from shrinknets_core.runs import copied
 from shrinknets_core.snapshots import Snapshot
 from shrinknets_core.stacking import LinearStack
-from shrinknets_core.training import (
-    EVALUATION_ROWS,
-    Choice,
-    TrainOptions,
-    draw_batches,
-    load_optimizer,
-    read_record,
-)
+from shrinknets_core.training import EVALUATION_ROWS, TrainOptions, load_optimizer
 
 
 def polish_together(

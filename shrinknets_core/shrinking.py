@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from shrinknets_core.batches import place
+from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, Phase, TrialEvent
@@ -14,7 +15,7 @@ from shrinknets_core.finishing import finish
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.polishing import Polish
 from shrinknets_core.runs import Run, copied, describe
-from shrinknets_core.training import Choice, Loop, TrainOptions
+from shrinknets_core.training import Loop, TrainOptions
 
 WARMUP_SHARE = 0.1
 """Of the epochs, with λ at 0; as many again ramp it up."""

@@ -42,6 +42,7 @@ class Trainee:
         self.family = family
         self.module = module
         self.full_widths = tuple(widths)
+        self._born = {name for name, _ in module.named_parameters()}
         self._input_shape = split.input_shape
         self._num_classes = split.num_classes
         self.shrinker = (
@@ -57,15 +58,19 @@ class Trainee:
         """Count the living features of each layer; waits for the device once."""
         if self.shrinker is None:
             return self.full_widths
-        living = self.shrinker.method.count().axes
+        living, gone = self.shrinker.method.count().axes, self._gone()
         return tuple(
-            living.get((f"{layer.path}.weight", 0), full)
+            0 if layer in gone else living.get((f"{layer.path}.weight", 0), full)
             for layer, full in zip(self.layers, self.full_widths, strict=True)
         )
 
     def kept(self) -> tuple[tuple[int, ...], ...]:
         """Return the original numbers of the features of each layer that are physically there."""
-        result = [tuple(range(width)) for width in self.full_widths]
+        gone = self._gone()
+        result = [
+            () if layer in gone else tuple(range(width))
+            for layer, width in zip(self.layers, self.full_widths, strict=True)
+        ]
         for group in [] if self.shrinker is None else self.shrinker.groups:
             ids = group.filter.feature_ids.cpu()
             for slot in group.slots:
@@ -73,6 +78,11 @@ class Trainee:
                     if (slot.tensor, slot.axis) == (f"{layer.path}.weight", 0):
                         result[number] = tuple(ids[slot.index].tolist())
         return tuple(result)
+
+    def _gone(self) -> set[Layer]:
+        """Find the layers that went as a whole, with the branch that they are in."""
+        there = {name for name, _ in self.module.named_parameters()}
+        return {layer for layer in self.layers if f"{layer.path}.weight" in self._born - there}
 
     def size(self, widths: Sequence[int]) -> Size:
         """Count what a network of these widths would have."""
@@ -87,11 +97,16 @@ class Trainee:
         if self.shrinker is None:
             return copy.deepcopy(self.module)
         widths = [len(ids) for ids in self.kept()]
-        tensors = self.shrinker.folded()
+        state = self._folded()
         with torch.device("meta"):
             network = self.family.build(self._input_shape, widths, self._num_classes)
-        state = {name: tensors[name].clone() for name in network.state_dict()}
-        network.load_state_dict(state, assign=True)
+        if _is_all_in_its_state(network):
+            network.load_state_dict(state, assign=True)
+        else:
+            device = next(iter(state.values())).device
+            with torch.random.fork_rng(devices=[]), torch.device(device):
+                network = self.family.build(self._input_shape, widths, self._num_classes)
+            network.load_state_dict(state)
         return network.requires_grad_().train(self.module.training)
 
     def rebuild(self, widths: Sequence[int], tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -120,8 +135,24 @@ class Trainee:
             self.shrinker.load_state_dict(state["shrinker"])
         self.module.load_state_dict(state["module"])
 
+    def _folded(self) -> dict[str, Tensor]:
+        """Copy all tensors, gates folded, under all names that they go by."""
+        assert self.shrinker is not None
+        tensors = self.shrinker.folded()
+        there = self.module.state_dict(keep_vars=True)
+        names = {id(tensor): name for name, tensor in there.items() if name in tensors}
+        twins = {name: names[id(t)] for name, t in there.items() if id(t) in names}
+        return {name: tensors[twin].clone() for name, twin in twins.items()}
+
 
 def _example_of(split: Split, module: nn.Module) -> Tensor:
     """Two rows on the module's device, on which the data need not be."""
     device = next(module.parameters()).device
     return split.train.x[: min(2, len(split.train))].to(device)
+
+
+def _is_all_in_its_state(network: nn.Module) -> bool:
+    """Tell whether a state can be put into a network without changing what it shares or hides."""
+    named = [name for name, _ in network.named_parameters(remove_duplicate=False)]
+    shares = len(named) > len(list(network.parameters()))
+    return not shares and len(network.state_dict()) == len(named) + len(list(network.buffers()))

@@ -1,24 +1,23 @@
 """The training loop that all methods share, and the choice of the best epoch."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from shrinknets_core.batches import batches, in_parts
+from shrinknets_core.batches import batch_sizes, draw_batches, in_parts
 from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
 from shrinknets_core.method import Rule, ShrinkOptions
-from shrinknets_core.snapshots import HasPlain
+from shrinknets_core.speed import Forward, Precision
 from shrinknets_core.trainee import Trainee
 
-Rebuild = Callable[[Sequence[int], Mapping[str, Tensor]], nn.Module]
 EVALUATION_ROWS = 8192
 """Rows per forward pass of an evaluation, so that wide networks don't fill the memory."""
 
@@ -38,6 +37,9 @@ class TrainOptions:
         micro_batches: parts that each batch goes through the network in, one after the other. Their
             gradients are added up, so that a step is the same and needs less memory; only batch
             norm takes its statistics from each part instead of from the batch.
+        precision: of products in training, `fp32`, `tf32` or `bf16`; all else is float32.
+        compile: whether to compile networks whose size stays: fixed ones, and one that has shrunk
+            while it is polished. The path's are too many.
     """
 
     epochs: int = 60
@@ -48,6 +50,8 @@ class TrainOptions:
     seed: int = 0
     device: str = "cpu"
     micro_batches: int = 1
+    precision: str = Precision.FP32
+    compile: bool = False
 
     def __post_init__(self) -> None:
         checks = {
@@ -57,6 +61,11 @@ class TrainOptions:
             "lr": (self.lr > 0, "positive", self.lr),
             "weight_decay": (self.weight_decay >= 0, "at least 0", self.weight_decay),
             "polish_share": (0 < self.polish_share < 1, "between 0 and 1", self.polish_share),
+            "precision": (
+                self.precision in set(Precision),
+                f"one of {', '.join(Precision)}",
+                self.precision,
+            ),
         }
         for option, (holds, expected, got) in checks.items():
             if not holds:
@@ -122,6 +131,11 @@ class Loop:
         )
         self._options = options
         self.optimizer = self._make_optimizer()
+        self._forward = Forward(
+            trainee.module,
+            options.precision,
+            compiled=options.compile and self._shrinker is None,
+        )
         self._batch_size = options.batch_size
         self._micro_batches = options.micro_batches
         self._l2 = l2
@@ -141,7 +155,8 @@ class Loop:
             group["lr"] = lr
         self.step += 1
         started = time.perf_counter()
-        train_loss = self._train()
+        with self._forward.steps():
+            train_loss = self._train()
         seconds = time.perf_counter() - started
         if not torch.isfinite(torch.tensor(train_loss)):
             raise DivergedError(step=self.step, loss=train_loss)
@@ -203,8 +218,8 @@ class Loop:
         return [*self._shrinker.parameters(), *gates]
 
     def _train(self) -> float:
-        module, shrinker = self.trainee.module, self._shrinker
-        module.train()
+        shrinker = self._shrinker
+        self.trainee.module.train()
         total = torch.zeros((), device=self._rng.device)
         for x, y in draw_batches(self.split.train, self._batch_size, self._rng):
             for part in in_parts(x, y, self._micro_batches):
@@ -224,7 +239,7 @@ class Loop:
 
         The loss ends here, since autograd would remember the old shapes through it.
         """
-        loss = cross_entropy(self.trainee.module(x), y)
+        loss = cross_entropy(self._forward(x), y)
         total = loss.detach() * len(y)
         if self._shrinker is not None and self._penalises:
             loss = loss + self._shrinker.penalty()
@@ -243,28 +258,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) 
     groups = optimizer.state_dict()["param_groups"]
     state = {int(number): one for number, one in values.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def draw_batches(
-    rows: Rows, batch_size: int, rng: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches in an order drawn from the generator, on its device."""
-    order = torch.randperm(len(rows), generator=rng, device=rng.device)
-    return batches(rows, order, batch_sizes(len(rows), batch_size), rng.device)
-
-
-def batch_sizes(rows: int, batch_size: int) -> list[int]:
-    """Return the sizes of an epoch's batches; a last row alone joins the batch before.
-
-    Batch norm can't work with one example.
-    """
-    sizes = [batch_size] * (rows // batch_size)
-    rest = rows % batch_size
-    if rest == 1 and sizes:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
 
 
 @torch.no_grad()
@@ -286,49 +279,3 @@ def evaluate(
         loss += cross_entropy(logits, y, reduction="sum")
         correct += (logits.argmax(dim=1) == y).sum()
     return float(loss) / len(rows), float(correct) / len(rows)
-
-
-def read_record(fields: Mapping[str, Any]) -> EpochRecord:
-    """Return the record that `asdict` made fields of, after a way through JSON."""
-    widths = tuple(int(width) for width in fields["widths"])
-    return EpochRecord(**{**fields, "widths": widths, "phase": Phase(fields["phase"])})
-
-
-class Choice:
-    """The best epoch by validation (accuracy, then loss) among those of the latest size."""
-
-    def __init__(self) -> None:
-        self.record: EpochRecord | None = None
-        self.module: nn.Module | None = None
-        self._widths: tuple[int, ...] = ()
-
-    def offer(self, record: EpochRecord, trainee: HasPlain) -> None:
-        """Keep a plain copy of the network, gates folded, if it is the better one."""
-        if self._is_better(record):
-            self.record = record
-            self.module = trainee.plain()
-            self._widths = tuple(len(features) for features in trainee.kept())
-
-    def state_dict(self) -> dict[str, Any] | None:
-        """Return the choice so far, None where there is none; its tensors never change."""
-        if self.record is None or self.module is None:
-            return None
-        tensors = {name: t.detach().cpu() for name, t in self.module.state_dict().items()}
-        return {"record": asdict(self.record), "widths": list(self._widths), "module": tensors}
-
-    def load_state_dict(self, state: Mapping[str, Any] | None, rebuild: Rebuild) -> None:
-        """Take over a choice, in place; `rebuild` makes a network of widths and tensors."""
-        if state is None:
-            return
-        self._widths = tuple(state["widths"])
-        self.module = rebuild(self._widths, state["module"])
-        self.record = read_record(state["record"])
-
-    def _is_better(self, new: EpochRecord) -> bool:
-        old = self.record
-        if old is None or old.widths != new.widths:
-            return True
-        return (new.validation_accuracy, -new.validation_loss) > (
-            old.validation_accuracy,
-            -old.validation_loss,
-        )

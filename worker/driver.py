@@ -9,10 +9,17 @@ from datetime import UTC, datetime
 from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialState
 from worker.attempts import Attempts
 from worker.engines import Engine, stop_all, wait_until_gone
-from worker.errors import LeaseLostError, NotAllowedError, ServiceUnreachableError
+from worker.errors import (
+    LeaseLostError,
+    NotAllowedError,
+    ServiceUnreachableError,
+    UnsuitableJobError,
+)
+from worker.families import settled_here
 from worker.search import JobSearch
 from worker.service_client import JobLease
 from worker.settings import WorkerSettings
+from worker.sizes import with_layers
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +66,8 @@ class Driver:
             return self._drive()
         except (LeaseLostError, NotAllowedError, ServiceUnreachableError):
             raise
+        except UnsuitableJobError as error:
+            return JobEnd(state=JobState.FAILED, reason=str(error))
         except Exception:  # noqa: BLE001  (our own bug must fail one job, not each worker in turn)
             _log.exception("job %s", self._job.id)
             return JobEnd(state=JobState.FAILED, reason=traceback.format_exc(limit=-3))
@@ -88,8 +97,9 @@ class Driver:
 
     def _take_up(self) -> JobSearch:
         """Go on where the service's trials stand."""
+        spec, family = settled_here(self._job.spec, meanwhile=self._renew_when_due)
         trials = list(self._lease.client.iter_trials(self._job.id))
-        search = JobSearch(self._job.spec, trials)
+        search = JobSearch(with_layers(spec, family), trials)
         never = datetime.max.replace(tzinfo=UTC)
         for trial in sorted(trials, key=lambda trial: trial.ended_at or never):
             if trial.state.is_final:

@@ -93,5 +93,9 @@ class TimeLimitError(WorkerError):
         self.seconds = seconds
 
 
+class UnsuitableJobError(WorkerError):
+    """No trial of a job could run on this worker."""
+
+
 class ChannelClosedError(WorkerError):
     """The process at the other end of a channel is gone."""

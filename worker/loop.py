@@ -18,6 +18,7 @@ from worker.device import choose_devices, describe_device, look_at_machine
 from worker.driver import Driver
 from worker.engines import Engine, LocalEngine, Placement
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
+from worker.families import FamilyListing
 from worker.patience import Patience
 from worker.service_client import JobLease, ServiceClient
 from worker.settings import WorkerSettings
@@ -91,7 +92,8 @@ def run_worker(settings: WorkerSettings) -> None:
 def _claim_and_drive(
     settings: WorkerSettings, client: ServiceClient, means: _Means, stop: _Stop
 ) -> None:
-    request = ClaimRequest(
+    listing = FamilyListing()
+    introduction = ClaimRequest(
         worker=settings.name,
         wait_seconds=settings.wait_seconds,
         host=socket.gethostname()[:200],
@@ -99,6 +101,7 @@ def _claim_and_drive(
     )
     while not stop.event.is_set():
         asked_at = time.monotonic()
+        request = _with_families(introduction, listing)
         try:
             # What is broken off is not lost: the service gives no job to who has left.
             with stop.waiting():
@@ -119,6 +122,12 @@ def _claim_and_drive(
             _work_on(claim, settings, client, means, stop.event)
         if settings.once:
             return
+
+
+def _with_families(request: ClaimRequest, listing: FamilyListing) -> ClaimRequest:
+    # Until it is known what can be built here the service is not to wait for long with its answer.
+    seconds = request.wait_seconds if listing.is_over else min(request.wait_seconds, 2.0)
+    return request.model_copy(update={"families": listing.families, "wait_seconds": seconds})
 
 
 def _work_on(

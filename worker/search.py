@@ -10,7 +10,6 @@ from optuna.trial import TrialState as StudyState
 
 from shrinknets.wire import (
     FixedL2Search,
-    FixedSearch,
     JobSpec,
     LogRange,
     Method,
@@ -20,8 +19,7 @@ from shrinknets.wire import (
     TrialRequest,
     TrialState,
 )
-
-_LEAST_WIDTH = 4
+from worker.sizes import suggest_sizes
 
 
 def derive_seed(job_seed: int, method: Method, number: int, *, purpose: str) -> int:
@@ -118,25 +116,12 @@ def suggest(trial: optuna.Trial, spec: JobSpec, method: Method) -> Params:
             return {}
         case Method.FIXED:
             assert spec.methods.fixed is not None
-            return _suggest_sizes(trial, spec, spec.methods.fixed)
+            return suggest_sizes(trial, spec, spec.methods.fixed)
         case Method.FIXED_L2:
             search = spec.methods.fixed_l2
             assert isinstance(search, FixedL2Search)
-            sizes = _suggest_sizes(trial, spec, search)
+            sizes = suggest_sizes(trial, spec, search)
             return {**sizes, "l2": _log_uniform(trial, "l2", search.l2)}
-
-
-def _suggest_sizes(trial: optuna.Trial, spec: JobSpec, search: FixedSearch) -> Params:
-    bounds = spec.network.widths
-    low, high = (search.depth.low, search.depth.high) if search.depth else (1, len(bounds))
-    depth = trial.suggest_int("depth", low, high)
-    sizes: Params = {"depth": depth}
-    for layer, bound in enumerate(bounds[:depth]):
-        low, high = min(_LEAST_WIDTH, bound), bound
-        if search.width is not None:
-            low, high = search.width.low, search.width.high
-        sizes[f"width_{layer}"] = trial.suggest_int(f"width_{layer}", low, high, log=True)
-    return sizes
 
 
 def _log_uniform(trial: optuna.Trial, name: str, limits: LogRange) -> float:

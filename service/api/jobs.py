@@ -11,7 +11,7 @@ from service.api.dependencies import JobId, Part, ServicesOf, StoreOf, share_of
 from service.api.files import delete_files
 from service.api.noting import noted
 from service.estimates import Shape, plan_of
-from service.store import audit, datasets, job_lists, jobs, removal, submissions
+from service.store import audit, datasets, families, job_lists, jobs, removal, submissions
 from service.store.job_lists import JobFilter
 from service.store.pace import seconds_per_epoch
 from shrinknets.wire import (
@@ -89,8 +89,13 @@ def submit(
     if dry_run:
         with services.store.reading() as tx:
             data = datasets.require_dataset(tx, submission.dataset)
-            pace = seconds_per_epoch(tx, submission.dataset)
-        plan = plan_of(submission, Shape.of(data.input_shape, data.num_classes), pace)
+            asked = families.settle(tx, submission)
+            pace = seconds_per_epoch(tx, asked.dataset, asked.network.family)
+        plan = plan_of(
+            submission.model_copy(update={"network": asked.network}),
+            Shape.of(data.input_shape, data.num_classes),
+            pace,
+        )
         return Response(plan.model_dump_json(), media_type="application/json")
     share, owner = share_of(caller, services.settings), caller.keeps_as
     with services.store.writing() as tx:

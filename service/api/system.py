@@ -6,9 +6,9 @@ from importlib.metadata import version
 from fastapi import APIRouter
 
 from service.api.dependencies import ServicesOf
-from service.store import Reading, census, workers
+from service.store import Reading, census, families, workers
 from service.store.schema import schema_revision
-from shrinknets.wire import Storage, System, WorkerInfo, WorkerState
+from shrinknets.wire import FamilyOffer, Page, Storage, System, WorkerInfo, WorkerState
 
 router = APIRouter(tags=["service"])
 
@@ -25,6 +25,13 @@ def list_workers(services: ServicesOf) -> list[WorkerInfo]:
     """Every worker that asked for jobs, the one heard of last first; at most 1,000."""
     with services.store.reading() as tx:
         return workers.list_workers(tx, silent_seconds=services.settings.job_lease_seconds)
+
+
+@router.get("/families", summary="List the network families")
+def list_families(services: ServicesOf) -> Page[FamilyOffer]:
+    """What the workers heard of in the last minutes can build, with the bounds of each layer."""
+    with services.store.reading() as tx:
+        return Page(items=families.list_families(tx))
 
 
 def _describe(tx: Reading, *, silent_seconds: float) -> System:

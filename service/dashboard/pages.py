@@ -22,6 +22,7 @@ from service.store import (
     datasets,
     events,
     exports,
+    families,
     job_lists,
     jobs,
     trial_lists,
@@ -104,6 +105,7 @@ def show_job(job_id: JobId, store: StoreOf, caller: Caller) -> HTMLResponse:
             is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
             trials=trial_lists.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
             frontier=frontier(networks_of(tx, job_id)),
+            width_names=families.width_names(tx, job.spec),
             latest_event=events.latest_event_id(tx),
         )
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from shrinknets.wire import Job, Params
+from shrinknets.wire import MLP, Job, NetworkBounds, Params
 
 NOTHING = "–"
 
@@ -27,6 +27,17 @@ def widths(layers: Sequence[int]) -> str:
     return "-".join(str(width) for width in layers) or NOTHING
 
 
+def bounds(network: NetworkBounds, names: Sequence[str] = ()) -> str:
+    """The widest network of a job, such as `256-256` or `conv1 50, conv2 50, fc 5,000`."""
+    if network.widths is None:
+        return "as its family has it"
+    if not names or network.family == MLP:
+        return widths(network.widths)
+    return ", ".join(
+        f"{name} {count(width)}" for name, width in zip(names, network.widths, strict=True)
+    )
+
+
 def seconds(duration: float) -> str:
     """A duration at a glance, such as `8.3 s`, `4 min 05 s` or `2 h 07 min`."""
     if duration < 59.95:
@@ -43,8 +54,9 @@ def params(chosen: Params) -> str:
     sizes = "-".join(str(chosen[layers[layer]]) for layer in sorted(layers))
     parts = [f"widths {sizes}"] if layers else []
     for name, value in chosen.items():
-        # The number of widths is the depth.
-        if not layers or not (name == "depth" or _WIDTH.fullmatch(name)):
+        # The depth of a perceptron is the number of its widths.
+        is_told = _WIDTH.fullmatch(name) or (name == "depth" and value == len(layers))
+        if not layers or not is_told:
             shown = f"{value:.3g}" if isinstance(value, float) else str(value)
             parts.append(f"{_NAMES.get(name, name)} {shown}")
     return ", ".join(parts) or NOTHING

@@ -9,6 +9,7 @@ from sqlalchemy import exists as sql_exists
 from service.errors import ConflictError, NotFoundError
 from service.store.clock import now
 from service.store.datasets import hold_dataset
+from service.store.families import settle
 from service.store.ids import Kind, new_id
 from service.store.labels import read_labels, set_labels
 from service.store.quotas import Share, require_queue_room
@@ -45,12 +46,13 @@ def create_job(
 ) -> Job:
     """Put a job at the end of the queue, or of those of its priority.
 
-    Raises InvalidInputError where there is no such data set, and TooManyJobsError where its
-    submitter's share of the queue is used up.
+    Raises InvalidInputError where there is no such data set or network, and TooManyJobsError where
+    its submitter's share of the queue is used up.
     """
     if share is not None:
         require_queue_room(tx, share)
     hold_dataset(tx, spec.dataset)
+    spec = settle(tx, spec)
     job_id = job_id or new_id(Kind.JOB)
     chosen = spec.methods.chosen()
     tx.connection.execute(

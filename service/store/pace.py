@@ -14,13 +14,14 @@ MAX_JOBS = 20
 MAX_TRIALS = 500
 
 
-def seconds_per_epoch(tx: Reading, dataset: str) -> Mapping[Method, float]:
-    """The median of newer trials on a data set, by method, training alone.
+def seconds_per_epoch(tx: Reading, dataset: str, family: str) -> Mapping[Method, float]:
+    """The median of newer trials of a network family on a data set, by method, training alone.
 
     Epochs are those that the job asked for: a path trains for many times as many.
     """
-    of_dataset = select(jobs.c.id).where(jobs.c.dataset == dataset)
-    newest = of_dataset.order_by(jobs.c.seq.desc()).limit(MAX_JOBS)
+    is_alike = jobs.c.spec["network"]["family"].as_string() == family
+    alike = select(jobs.c.id).where(jobs.c.dataset == dataset, is_alike)
+    newest = alike.order_by(jobs.c.seq.desc()).limit(MAX_JOBS)
     epochs = jobs.c.spec["training"]["epochs"].as_integer()
     query = (
         select(trials.c.method, trials.c.train_seconds / epochs)

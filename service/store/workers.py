@@ -18,7 +18,9 @@ SHOWN = 1_000
 
 def introduce(tx: Writing, worker: ClaimRequest) -> None:
     """Note a worker that asks for a job, unless that was done a moment ago."""
-    described = {"host": worker.host, "device": worker.device}
+    # A worker that has just started does not know its families yet: most likely they are the same.
+    told = {"host", "device"} | ({"families"} if worker.families is not None else set())
+    described = worker.model_dump(mode="json", include=told)
     row = _find_fresh(tx, worker.worker)
     if row is not None and all(getattr(row, name) == value for name, value in described.items()):
         return
@@ -54,6 +56,7 @@ def list_workers(tx: Reading, *, silent_seconds: float) -> list[WorkerInfo]:
             name=row.name,
             host=row.host,
             device=row.device,
+            families=None if row.families is None else [one["name"] for one in row.families],
             state=_state(row, is_busy=row.name in held),
             jobs=held[row.name],
             trials=running[row.name],

@@ -42,11 +42,15 @@ def submit(
     trials: Annotated[
         int | None, typer.Option(help="For each method; path is one run. [default: 10]")
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Of the network, such as lenet5 or resnet20. [default: mlp]"),
+    ] = None,
     width: Annotated[
         list[int] | None,
         typer.Option(
-            help="Most units of a hidden layer; once for each layer, input side first. "
-            "[default: 256, 256]"
+            help="Most units or channels of a layer; once for each layer, input side first. "
+            "[default: the family's own; 256, 256 for mlp]"
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of each trial. [default: 60]")] = None,
@@ -55,6 +59,12 @@ def submit(
     trial_seconds: Annotated[
         float | None, typer.Option(help="Stop a trial that takes longer. [default: no limit]")
     ] = None,
+    precision: Annotated[
+        wire.Precision | None, typer.Option(help="Of products in training. [default: fp32]")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile networks whose size stays.")
+    ] = False,
     export: Annotated[
         list[wire.ExportFormat] | None,
         typer.Option(help="Store the best networks of each trial as this too; once for each."),
@@ -77,21 +87,17 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Queue a sizing job and print its id."""
-    training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    training = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "precision": precision,
+        "compile": compiled or None,
+    }
     with Client(url) as client:
         if spec is not None:
-            others = (
-                dataset,
-                method,
-                trials,
-                width,
-                trial_seconds,
-                export,
-                label,
-                priority,
-                *training.values(),
-            )
-            if any(others):
+            others = (dataset, method, trials, family, width, export, label, priority)
+            if any((*others, trial_seconds, *training.values())):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
                 )
@@ -101,6 +107,7 @@ def submit(
                 dataset=dataset,
                 methods=method or ["shrinknets"],
                 trials=trials,
+                family=family,
                 widths=width,
                 training={k: v for k, v in training.items() if v is not None} or None,
                 trial_seconds=trial_seconds,

@@ -17,6 +17,7 @@ from shrinknets.wire.datasets import (
     DatasetName,
     DatasetSource,
 )
+from shrinknets.wire.families import FamilyLayer, FamilyOffer, settled
 from shrinknets.wire.keys import (
     KEY_PREFIX,
     KEY_VARIABLE,
@@ -39,6 +40,7 @@ from shrinknets.wire.leases import (
     TrialAssignment,
     TrialRequest,
 )
+from shrinknets.wire.network import FAMILY_PATTERN, MLP, NetworkBounds
 from shrinknets.wire.outputs import (
     MAX_LOG_TEXT,
     Artifact,
@@ -72,8 +74,8 @@ from shrinknets.wire.spec import (
     JobSpec,
     LogRange,
     Methods,
-    MLPBounds,
     PathRun,
+    Precision,
     Rule,
     Sampler,
     ShrinkNetsSearch,
@@ -94,6 +96,7 @@ from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
 
 __all__ = [
     "DATASET_PATTERN",
+    "FAMILY_PATTERN",
     "IDEMPOTENCY_HEADER",
     "KEY_PREFIX",
     "KEY_VARIABLE",
@@ -101,6 +104,7 @@ __all__ = [
     "MAX_CHECKPOINT_FILES",
     "MAX_LOG_TEXT",
     "MAX_WAIT_SECONDS",
+    "MLP",
     "Artifact",
     "ArtifactKind",
     "Attempt",
@@ -123,6 +127,8 @@ __all__ = [
     "DatasetSource",
     "Event",
     "ExportFormat",
+    "FamilyLayer",
+    "FamilyOffer",
     "FieldError",
     "FixedL2Search",
     "FixedSearch",
@@ -141,11 +147,11 @@ __all__ = [
     "LogBatch",
     "LogPlace",
     "LogRange",
-    "MLPBounds",
     "Method",
     "MethodComparison",
     "Methods",
     "Network",
+    "NetworkBounds",
     "NetworkExport",
     "NetworkResult",
     "NetworkSort",
@@ -157,6 +163,7 @@ __all__ = [
     "PathRun",
     "Phase",
     "Plan",
+    "Precision",
     "Priority",
     "Problem",
     "Progress",
@@ -184,4 +191,5 @@ __all__ = [
     "WorkerState",
     "WrongFieldError",
     "can_be_key",
+    "settled",
 ]

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from shrinknets.wire._base import Count, Storable, Wire, Words
 from shrinknets.wire.checkpoints import CheckpointFile
 from shrinknets.wire.datasets import DatasetFile
+from shrinknets.wire.families import FamilyOffer
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Order, TrialState
@@ -61,6 +62,8 @@ class ClaimRequest(Wire):
     """The machine that it runs on."""
     device: Annotated[str, Field(max_length=200), Storable] = ""
     """What its trials compute on, in words."""
+    families: Annotated[tuple[FamilyOffer, ...], Field(max_length=1_000)] | None = None
+    """What its trials can build; None while it does not know."""
 
 
 class Claim(Wire):

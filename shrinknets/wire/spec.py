@@ -1,12 +1,13 @@
 """What a user submits: data set, network family with upper bounds, methods and training."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from shrinknets.wire._base import Storable, Wire, WrongFieldError
 from shrinknets.wire.datasets import DatasetName
+from shrinknets.wire.network import MLP, NetworkBounds
 from shrinknets.wire.outputs import Exports
 from shrinknets.wire.states import Method
 
@@ -56,14 +57,6 @@ class IntRange(Wire):
         return self
 
 
-class MLPBounds(Wire):
-    """A multi-layer perceptron: the most hidden units that each hidden layer may have."""
-
-    family: Literal["mlp"] = "mlp"
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)] = (256, 256)
-    """Upper bound per hidden layer, input side first."""
-
-
 class ShrinkNetsSearch(Wire):
     """Search λ; each trial trains the widest network and shrinks it."""
 
@@ -85,9 +78,10 @@ class FixedSearch(Wire):
 
     trials: Trials = 10
     depth: IntRange | None = None
-    """Hidden layers; by default from one to the number of layers in the bounds."""
+    """Hidden layers, or of other families the layers that a network can do without; by default from
+    one to as many as the bounds have."""
     width: IntRange | None = None
-    """Units per hidden layer, searched log-uniformly; by default from 4 to the layer's bound."""
+    """Features per layer, searched log-uniformly; by default from 4 to the layer's bound."""
 
 
 class FixedL2Search(FixedSearch):
@@ -95,6 +89,15 @@ class FixedL2Search(FixedSearch):
 
     l2: LogRange = LogRange(low=1e-6, high=1e-2)
     """Coefficient of half the squared norm of the weights."""
+
+
+class Precision(StrEnum):
+    """In what numbers products are computed while training; all else is float32."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    """Faster on GPUs that have it, less exact; elsewhere the same as `fp32`."""
+    BF16 = "bf16"
 
 
 class Methods(Wire):
@@ -126,6 +129,10 @@ class TrainingSpec(Wire):
     """Adam's step size at the start; it is annealed in the last part of the training."""
     weight_decay: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
     """Decoupled decay of the weights (AdamW); gates never decay."""
+    precision: Precision = Precision.FP32
+    compile: Annotated[bool, Field(strict=True)] = False
+    """Whether to compile networks whose size stays, by `torch.compile`: fixed ones, and one that
+    has shrunk while it is polished. Without a compiler on the worker they train as they are."""
 
 
 EXAMPLE: dict[str, JsonValue] = {
@@ -145,7 +152,7 @@ class JobSpec(Wire):
     name: Annotated[str, Field(max_length=200), Storable] = ""
     dataset: DatasetName
     """One that every worker has, such as `digits`, or one that was uploaded before."""
-    network: MLPBounds = MLPBounds()
+    network: NetworkBounds = NetworkBounds()
     methods: Methods
     training: TrainingSpec = TrainingSpec()
     sampler: Sampler = Sampler.TPE
@@ -160,11 +167,15 @@ class JobSpec(Wire):
 
     @model_validator(mode="after")
     def _searches_stay_within_the_bounds(self) -> Self:
+        widths = self.network.widths or ()
+        if not any(widths):
+            return self
         for method, search in (("fixed", self.methods.fixed), ("fixed_l2", self.methods.fixed_l2)):
             if search is None:
                 continue
-            layers, narrowest = len(self.network.widths), min(self.network.widths)
-            if search.depth is not None and search.depth.high > layers:
+            layers, narrowest = len(widths), min(width for width in widths if width > 0)
+            is_mlp = self.network.family == MLP
+            if is_mlp and search.depth is not None and search.depth.high > layers:
                 raise WrongFieldError(
                     field=f"methods.{method}.depth.high",
                     given=search.depth.high,

@@ -6,12 +6,12 @@ from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
 from shrinknets.wire.datasets import DatasetName
+from shrinknets.wire.network import NetworkBounds
 from shrinknets.wire.outputs import Exports
 from shrinknets.wire.spec import (
     EXAMPLE,
     JobSpec,
     Methods,
-    MLPBounds,
     PositiveFloat,
     Sampler,
     TrainingSpec,
@@ -75,7 +75,7 @@ class CloneChanges(Wire):
 
     name: JobName | None = None
     dataset: DatasetName | None = None
-    network: MLPBounds | None = None
+    network: NetworkBounds | None = None
     methods: Methods | None = None
     training: TrainingSpec | None = None
     sampler: Sampler | None = None

@@ -24,6 +24,8 @@ class WorkerInfo(Wire):
     """Empty where it did not say."""
     device: str
     """What its trials compute on, in words."""
+    families: list[str] | None
+    """The network families that its trials can build; None where it did not say."""
     state: WorkerState
     jobs: list[str]
     """The ids of the jobs that it holds."""

@@ -20,11 +20,11 @@ from shrinknets_core import (
     load_dataset,
     train_fixed,
 )
-from shrinknets_core.batches import batches, in_parts, num_bytes, place, prefetched
+from shrinknets_core.batches import batch_sizes, batches, in_parts, num_bytes, place, prefetched
 from shrinknets_core.data import Rows
 from shrinknets_core.families import get_family
 from shrinknets_core.trainee import Trainee
-from shrinknets_core.training import Loop, batch_sizes
+from shrinknets_core.training import Loop
 
 
 def in_float64(split: Split) -> Split:

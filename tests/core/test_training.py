@@ -28,9 +28,11 @@ from shrinknets_core import (
     train_fixed,
     train_shrinking,
 )
+from shrinknets_core.batches import batch_sizes
+from shrinknets_core.choice import Choice
 from shrinknets_core.families import get_family, mlp_family
 from shrinknets_core.finishing import on_raw_rows
-from shrinknets_core.training import Choice, Loop, batch_sizes
+from shrinknets_core.training import Loop
 
 
 @pytest.mark.parametrize("name", dataset_names())

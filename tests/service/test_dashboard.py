@@ -251,6 +251,7 @@ def test_durations_are_told_at_a_glance(duration: float, shown: str) -> None:
         ({}, "–"),
         ({"lam": 0.0031234}, "λ 0.00312"),
         ({"depth": 2, "width_0": 35, "width_1": 48, "l2": 1e-6}, "widths 35-48, L2 1e-06"),
+        ({"depth": 1, "width_0": 9, "width_2": 5}, "widths 9-5, depth 1"),
         ({f"width_{layer}": layer for layer in (10, 9, 0)}, "widths 0-9-10"),
         ({"width_x": 3}, "width_x 3"),
     ],

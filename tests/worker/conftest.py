@@ -12,7 +12,7 @@ from shrinknets.wire import (
     JobSpec,
     LogRange,
     Methods,
-    MLPBounds,
+    NetworkBounds,
     PathRun,
     ShrinkNetsSearch,
     TrainingSpec,
@@ -30,7 +30,7 @@ def make_spec() -> Callable[..., JobSpec]:
     def make(**changes: Any) -> JobSpec:
         fields: dict[str, Any] = {
             "dataset": "digits",
-            "network": MLPBounds(widths=(16, 8)),
+            "network": NetworkBounds(widths=(16, 8)),
             "methods": Methods(
                 shrinknets=ShrinkNetsSearch(trials=2, lam=LogRange(low=1e-3, high=1e-2)),
                 path=PathRun(trials=1),

@@ -15,7 +15,7 @@ from shrinknets.wire import (
     LogRange,
     Method,
     Methods,
-    MLPBounds,
+    NetworkBounds,
     PathRun,
     Sampler,
     ShrinkNetsSearch,
@@ -50,7 +50,7 @@ def fixed_l2_specs(draw: st.DrawFn) -> JobSpec:
     search = FixedL2Search(trials=3, depth=depth, width=width, l2=LogRange(low=1e-5, high=1e-3))
     return JobSpec(
         dataset="digits",
-        network=MLPBounds(widths=tuple(widths)),
+        network=NetworkBounds(widths=tuple(widths)),
         methods=Methods(fixed_l2=search),
         sampler=draw(st.sampled_from(Sampler)),
         seed=draw(st.integers(0, 2**31 - 1)),

@@ -1,6 +1,6 @@
 """From a trial's assignment to the core's training, and from its events to wire types."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from shrinknets.wire import Method, NetworkResult, Params, Phase, Record, TrialAssignment
 from shrinknets_core import (
@@ -15,6 +15,7 @@ from shrinknets_core import (
     train_fixed,
     train_shrinking,
 )
+from shrinknets_core.families import Family, get_family
 from worker.trial.dataset_cache import DatasetCache
 
 
@@ -35,23 +36,28 @@ def train(
     options = TrainOptions(
         **spec.training.model_dump(), seed=trial.seed, device=device, micro_batches=micro_batches
     )
+    family = get_family(spec.network.family)
+    bounds = spec.network.widths or family.full_widths
     match trial.method:
         case Method.SHRINKNETS:
             assert spec.methods.shrinknets is not None
             return train_shrinking(
                 split,
-                widths=spec.network.widths,
+                widths=bounds,
                 options=options,
+                family=family,
                 lam=_number(trial.params, "lam"),
                 rule=spec.methods.shrinknets.rule.value,
             )
         case Method.PATH:
-            return follow_path(split, widths=spec.network.widths, options=options)
+            return follow_path(split, widths=bounds, options=options, family=family)
         case Method.FIXED:
-            return train_fixed(split, widths=_widths(trial.params), options=options)
+            widths = _widths(trial.params, family, bounds)
+            return train_fixed(split, widths=widths, options=options, family=family)
         case Method.FIXED_L2:
             l2 = _number(trial.params, "l2")
-            return train_fixed(split, widths=_widths(trial.params), options=options, l2=l2)
+            widths = _widths(trial.params, family, bounds)
+            return train_fixed(split, widths=widths, options=options, family=family, l2=l2)
 
 
 def _load(assignment: TrialAssignment, files: DatasetCache | None) -> Split:
@@ -95,9 +101,14 @@ def to_result(network: TrainedNetwork, *, sha256: str, num_bytes: int) -> Networ
     )
 
 
-def _widths(params: Params) -> tuple[int, ...]:
-    depth = int(_number(params, "depth"))
-    return tuple(int(_number(params, f"width_{layer}")) for layer in range(depth))
+def _widths(params: Params, family: Family, bounds: Sequence[int]) -> tuple[int, ...]:
+    """The widths that were proposed; a layer without one is left out."""
+    layers = family.layers_of(len(bounds))
+    names = [f"width_{place}" for place in range(len(bounds))]
+    widths = [int(_number(params, name)) if name in params else 0 for name in names]
+    while widths and widths[-1] == 0 and layers[len(widths) - 1].least > 0:
+        widths.pop()
+    return tuple(widths)
 
 
 def _number(params: Params, name: str) -> float:

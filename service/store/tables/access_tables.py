@@ -1,6 +1,6 @@
 """API keys, who did what, and the workers that came."""
 
-from sqlalchemy import Column, Index, String, Table
+from sqlalchemy import JSON, Column, Index, String, Table
 
 from service.store.clock import UtcTime
 from service.store.tables.columns import ID, SEQUENCE, SHA256, metadata, one_of
@@ -43,6 +43,8 @@ workers = Table(
     Column("name", String(200), primary_key=True),
     Column("host", String(200), nullable=False),
     Column("device", String(200), nullable=False),
+    # None where it did not say; SQL's NULL, not JSON's.
+    Column("families", JSON(none_as_null=True)),
     Column("first_seen_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),
     Index(None, "last_seen_at"),
