@@ -24,7 +24,7 @@ class Precision(StrEnum):
 
 
 class Forward:
-    """A module's forward pass in training; gives float32 logits (batch, classes).
+    """A module's forward pass in training; gives logits (batch, classes), float32 after bfloat16.
 
     Args:
         module: whatever it is at the time of the call; may lose features in between.
@@ -43,8 +43,9 @@ class Forward:
                 self._compiled = torch.compile(module, options={"compile_threads": 1})
 
     def __call__(self, x: Tensor) -> Tensor:
-        is_bf16 = self._precision is Precision.BF16
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=is_bf16):
+        if self._precision is not Precision.BF16:
+            return self._run(x)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self._run(x).float()
 
     def _run(self, x: Tensor) -> Tensor:
