@@ -44,6 +44,7 @@ from shrinknets.wire.outputs import (
     NetworkExport,
     TrialLog,
 )
+from shrinknets.wire.ranges import IntRange, LogRange
 from shrinknets.wire.results import (
     Curve,
     Event,
@@ -58,18 +59,27 @@ from shrinknets.wire.results import (
     Record,
     Trial,
 )
+from shrinknets.wire.search_options import (
+    Budget,
+    Constraints,
+    Objective,
+    ObjectiveKind,
+    Pruner,
+    PrunerKind,
+    Sampler,
+    SizeMeasure,
+    Terminator,
+    TerminatorKind,
+)
 from shrinknets.wire.sorts import DatasetSort, JobSort, NetworkSort, TrialSort
 from shrinknets.wire.spec import (
     FixedL2Search,
     FixedSearch,
-    IntRange,
     JobSpec,
-    LogRange,
     Methods,
     MLPBounds,
     PathRun,
     Rule,
-    Sampler,
     ShrinkNetsSearch,
     TrainingSpec,
 )
@@ -85,6 +95,7 @@ from shrinknets.wire.submission import (
     Priority,
 )
 from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
+from shrinknets.wire.tuning import Tuned
 
 __all__ = [
     "DATASET_PATTERN",
@@ -101,11 +112,13 @@ __all__ = [
     "AttemptLog",
     "AttemptState",
     "AuditEntry",
+    "Budget",
     "BuiltInDataset",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Constraints",
     "Curve",
     "Dataset",
     "DatasetDetails",
@@ -141,6 +154,8 @@ __all__ = [
     "NetworkExport",
     "NetworkResult",
     "NetworkSort",
+    "Objective",
+    "ObjectiveKind",
     "Order",
     "Outcome",
     "Page",
@@ -151,6 +166,8 @@ __all__ = [
     "Priority",
     "Problem",
     "Progress",
+    "Pruner",
+    "PrunerKind",
     "Quartiles",
     "Record",
     "RecordBatch",
@@ -159,8 +176,11 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "SizeMeasure",
     "Storage",
     "System",
+    "Terminator",
+    "TerminatorKind",
     "Text",
     "TrainingSpec",
     "Trial",
@@ -169,6 +189,7 @@ __all__ = [
     "TrialRequest",
     "TrialSort",
     "TrialState",
+    "Tuned",
     "Wire",
     "WorkerInfo",
     "WorkerState",

@@ -86,6 +86,9 @@ class TrialRequest(Wire):
     number: Count
     params: Params
     seed: Count
+    learned: tuple[Count, ...] = ()
+    """Numbers of the method's trials whose end the search has learned of since it announced the
+    trial before, in that order: a driver that takes over can then ask and tell as this one did."""
 
 
 class Attempt(Wire):
