@@ -9,6 +9,7 @@ from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Collapse, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
+from shrinknets_core.limits import Limits, shrink_until_within
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.polishing import polish
 from shrinknets_core.training import Choice, Loop, TrainOptions
@@ -25,6 +26,7 @@ def train_shrinking(
     lam: float,
     rule: str = Rule.PROXIMAL,
     family: Family | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[TrialEvent]:
     """Train a network that shrinks at penalty lam; yields epochs, then a network or a collapse.
 
@@ -38,6 +40,8 @@ def train_shrinking(
         lam: λ, in loss per unit of gate.
         rule: how gates are updated, `proximal` or `subgradient`.
         family: of the network; multi-layer perceptrons by default.
+        limits: where the network is still over one at the end, it goes on shrinking at a rising λ,
+            for as many epochs again at most.
 
     Raises:
         OptionError: λ is not positive, the rule is unknown, or the family has no such network.
@@ -51,7 +55,7 @@ def train_shrinking(
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family, shrink=shrink), split, options)
     method = _proximal if shrink.rule is Rule.PROXIMAL else _subgradient
-    return method(loop, options, lam)
+    return method(loop, options, lam, limits)
 
 
 def shrink_options(
@@ -90,7 +94,9 @@ def collapse(step: int, names: Sequence[str], lam: float) -> Collapse:
     )
 
 
-def _proximal(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEvent]:
+def _proximal(
+    loop: Loop, options: TrainOptions, lam: float, limits: Limits | None
+) -> Iterator[TrialEvent]:
     trainee, shrinker = loop.trainee, loop.trainee.shrinker
     assert shrinker is not None
     shrinker.lam = lam
@@ -102,6 +108,11 @@ def _proximal(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEv
         if names := shrinker.collapsed():
             yield collapse(record.step, names, lam)
             return
+    for record in shrink_until_within(loop, options, limits, lam=lam):
+        yield record
+        if names := shrinker.collapsed():
+            yield collapse(record.step, names, record.lam)
+            return
     loop.collect()
     choice = Choice()
     yield from polish(
@@ -110,7 +121,9 @@ def _proximal(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEv
     yield finish(choice, loop.split, trainee, lam=lam)
 
 
-def _subgradient(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEvent]:
+def _subgradient(
+    loop: Loop, options: TrainOptions, lam: float, limits: Limits | None
+) -> Iterator[TrialEvent]:
     trainee, shrinker = loop.trainee, loop.trainee.shrinker
     assert shrinker is not None
     shrinker.draw_gates(torch.Generator().manual_seed(options.seed))
@@ -121,6 +134,13 @@ def _subgradient(loop: Loop, options: TrainOptions, lam: float) -> Iterator[Tria
         yield record
         if names := shrinker.collapsed():
             yield collapse(record.step, names, lam)
+            return
+        loop.collect()
+        choice.offer(record, trainee)
+    for record in shrink_until_within(loop, options, limits, lam=lam):
+        yield record
+        if names := shrinker.collapsed():
+            yield collapse(record.step, names, record.lam)
             return
         loop.collect()
         choice.offer(record, trainee)

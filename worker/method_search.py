@@ -137,6 +137,17 @@ class MethodSearch:
         """Propose nothing more."""
         self.exhausted_because = self.exhausted_because or reason
 
+    def note_of_earlier(self) -> str:
+        """What became of the trials of earlier jobs, in words; empty where there were none."""
+        if not self.num_earlier and not self.left_out:
+            return ""
+        note = f"{self._method.value} knew {self.num_earlier} trials of earlier jobs"
+        if self.left_out:
+            trial, why = self.left_out[0]
+            num_left_out = len(self.left_out)
+            note += f", {num_left_out} did not fit its search space, such as {trial.params}: {why}"
+        return note
+
     def _read_space(self, *, at_high_end: bool) -> dict[str, optuna.distributions.BaseDistribution]:
         reader = SpaceReader(at_high_end=at_high_end)
         self._suggest(reader, self._spec, self._method)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from shrinknets.wire import (
+    TRAINING_PARAMS,
     FixedL2Search,
     FixedSearch,
     JobSpec,
@@ -22,8 +23,6 @@ from worker.spaces import Asking, Suggesting
 __all__ = ["JobSearch", "derive_seed", "suggest"]
 
 _LEAST_WIDTH = 4
-TRAINING = ("lr", "weight_decay", "batch_size")
-"""Parameters of the training, which the job's spec has where a trial has none."""
 
 
 class JobSearch:
@@ -81,6 +80,27 @@ class JobSearch:
         """Learn from a trial that ended."""
         self.searches[trial.method].tell(trial)
 
+    def stop(self, reason: str) -> None:
+        """Propose nothing more."""
+        for search in self.searches.values():
+            search.stop(reason)
+
+    def notes(self) -> list[str]:
+        """What is to be said about the search at its end, in words."""
+        ends = {
+            method: search.exhausted_because
+            for method, search in self.searches.items()
+            if search.exhausted_because
+        }
+        limit = self._spec.budget.trials
+        if len(ends) == len(self.searches) and len(set(ends.values())) == 1:
+            said = [next(iter(ends.values()))]
+        else:
+            said = [f"{method.value}: {reason}" for method, reason in ends.items()]
+        if limit is not None and self._num_announced >= limit:
+            said.append(f"the budget of {limit} trials was used up")
+        return said + [note for s in self.searches.values() if (note := s.note_of_earlier())]
+
 
 def _by_method(trials: Iterable[Trial]) -> Mapping[Method, list[Trial]]:
     """The trials of each method by rising number, those of an earlier job first."""
@@ -128,7 +148,7 @@ def _suggest_training(asking: Asking, search: Tuned) -> Params:
 
 def _set_by_user(own: Params, fix: Mapping[str, float | int]) -> Params:
     """Training parameters; of the method's own there are only those that the network has."""
-    return {name: value for name, value in fix.items() if name in own or name in TRAINING}
+    return {name: value for name, value in fix.items() if name in own or name in TRAINING_PARAMS}
 
 
 def _suggest_sizes(asking: Asking, spec: JobSpec, search: FixedSearch) -> Params:

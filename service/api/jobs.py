@@ -89,6 +89,7 @@ def submit(
     if dry_run:
         with services.store.reading() as tx:
             data = datasets.require_dataset(tx, submission.dataset)
+            jobs.require_earlier_jobs(tx, submission.warm_start)
             pace = seconds_per_epoch(tx, submission.dataset)
         plan = plan_of(submission, Shape.of(data.input_shape, data.num_classes), pace)
         return Response(plan.model_dump_json(), media_type="application/json")

@@ -84,6 +84,7 @@ from shrinknets.wire.spec import (
     TrainingSpec,
 )
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
+from shrinknets.wire.steering import Epochs, EpochsRequest, NewEpochs, Pruning, Spent
 from shrinknets.wire.submission import (
     IDEMPOTENCY_HEADER,
     CloneChanges,
@@ -95,7 +96,7 @@ from shrinknets.wire.submission import (
     Priority,
 )
 from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
-from shrinknets.wire.tuning import Tuned
+from shrinknets.wire.tuning import TRAINING_PARAMS, Tuned
 
 __all__ = [
     "DATASET_PATTERN",
@@ -105,6 +106,7 @@ __all__ = [
     "LEASE_HEADER",
     "MAX_LOG_TEXT",
     "MAX_WAIT_SECONDS",
+    "TRAINING_PARAMS",
     "Artifact",
     "ArtifactKind",
     "Attempt",
@@ -126,6 +128,8 @@ __all__ = [
     "DatasetName",
     "DatasetSort",
     "DatasetSource",
+    "Epochs",
+    "EpochsRequest",
     "Event",
     "ExportFormat",
     "FieldError",
@@ -154,6 +158,7 @@ __all__ = [
     "NetworkExport",
     "NetworkResult",
     "NetworkSort",
+    "NewEpochs",
     "Objective",
     "ObjectiveKind",
     "Order",
@@ -168,6 +173,7 @@ __all__ = [
     "Progress",
     "Pruner",
     "PrunerKind",
+    "Pruning",
     "Quartiles",
     "Record",
     "RecordBatch",
@@ -177,6 +183,7 @@ __all__ = [
     "Sampler",
     "ShrinkNetsSearch",
     "SizeMeasure",
+    "Spent",
     "Storage",
     "System",
     "Terminator",

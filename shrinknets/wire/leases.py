@@ -123,7 +123,8 @@ class AttemptEnd(Wire):
     model_config = _example(state="complete", records=[_RECORD], networks=[_NETWORK])
 
     state: TrialState
-    """`complete`, `infeasible`, `failed` or `cancelled`; `waiting` gives the trial back."""
+    """`complete`, `infeasible`, `pruned`, `failed` or `cancelled`; `waiting` gives the trial back.
+    """
     reason: Words = ""
     records: list[Record] = []
     networks: list[NetworkResult] = []

@@ -135,6 +135,8 @@ class NetworkResult(Wire):
     step: Count
     """The epoch that it comes from, chosen by validation."""
     lam: float
+    latency_ms: float | None = None
+    """Of a forward pass of one example on a CPU, where the job limits it."""
     weights_sha256: Sha256
     weights_bytes: Count
     exports: NetworkExports = ()

@@ -99,7 +99,7 @@ class Constraints(Wire):
     max_macs: Limit | None = None
     """Multiply-accumulate operations for one example."""
     max_latency_ms: PositiveFloat | None = None
-    """Of a forward pass of one example on the trial's device, the median of 15."""
+    """Of a forward pass of one example on the CPU of the trial's machine, the median of 15."""
 
     @property
     def is_empty(self) -> bool:

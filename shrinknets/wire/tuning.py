@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, Field
 from shrinknets.wire._base import Wire
 from shrinknets.wire.ranges import LogRange
 
+TRAINING_PARAMS = ("lr", "weight_decay", "batch_size")
+"""Parameters of the training, which the job's spec has where a trial has none of its own."""
+
 BatchSize = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 ParamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 

@@ -70,7 +70,13 @@ class Run:
         self.now().tell(ended)
 
     def made(self, request: TrialRequest, state: TrialState, **more: Any) -> Trial:
-        score = self.sign * derive_seed(0, request.method, request.number, purpose="score") % 1000 / 1000 % 1
+        score = (
+            self.sign
+            * derive_seed(0, request.method, request.number, purpose="score")
+            % 1000
+            / 1000
+            % 1
+        )
         size = 100 + 37 * request.number
         fields: dict[str, Any] = {"parameters": size, "macs": size, "validation_accuracy": score}
         return self.make_trial(request, **{**fields, "state": state, **more})

@@ -2,13 +2,21 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from shrinknets.wire import AttemptEnd, ExportFormat, Order, TrialAssignment, TrialState
+from shrinknets.wire import (
+    AttemptEnd,
+    Constraints,
+    JobSpec,
+    Order,
+    TrialAssignment,
+    TrialState,
+)
 from shrinknets_core import Collapse, EpochRecord, TrainedNetwork, TrialEvent, serialise
 from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
 from worker.trial.exporting import Found, with_exports
+from worker.trial.limits import end_of, latency_of
 from worker.trial.reporter import GiveUp, Reporter
 from worker.trial.training import to_record, to_result, train
 
@@ -31,7 +39,7 @@ def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -
     )
     reporter = Reporter(lease, give_up=give_up)
     try:
-        end = _train_and_report(train(assignment), reporter, spec.exports)
+        end = _train_and_report(train(assignment), reporter, spec)
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
@@ -43,7 +51,7 @@ def run_attempt(lease: AttemptLease, *, give_up: GiveUp, train: Train = train) -
 
 
 def _train_and_report(
-    events: Iterator[TrialEvent], reporter: Reporter, exports: Sequence[ExportFormat]
+    events: Iterator[TrialEvent], reporter: Reporter, spec: JobSpec
 ) -> AttemptEnd:
     found: list[Found] = []
     for event in events:
@@ -51,27 +59,34 @@ def _train_and_report(
             case EpochRecord():
                 reporter.report(to_record(event))
             case TrainedNetwork():
-                found.append(_hand_in(event, reporter))
+                found.append(_hand_in(event, reporter, spec.constraints))
             case Collapse():
                 return AttemptEnd(
                     state=TrialState.INFEASIBLE,
                     reason=event.reason,
-                    networks=with_exports(found, exports, reporter),
+                    networks=with_exports(found, spec.exports, reporter),
                 )
         match reporter.order:
             case Order.STOP:
                 return AttemptEnd(state=TrialState.CANCELLED, reason="stopped on request")
+            case Order.PRUNE:
+                # The service knows why: its driver said so there.
+                return AttemptEnd(state=TrialState.PRUNED, networks=[one.result for one in found])
             case Order.PAUSE:
                 return AttemptEnd(state=TrialState.WAITING, reason="paused on request")
             case Order.CONTINUE:
                 pass
-    networks = with_exports(found, exports, reporter)
-    return AttemptEnd(state=TrialState.COMPLETE, networks=networks)
+    return end_of(with_exports(found, spec.exports, reporter), spec.constraints)
 
 
-def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
+def _hand_in(network: TrainedNetwork, reporter: Reporter, limits: Constraints) -> Found:
     saved = serialise(network)
-    result = to_result(network, sha256=reporter.upload(saved), num_bytes=len(saved))
+    result = to_result(
+        network,
+        sha256=reporter.upload(saved),
+        num_bytes=len(saved),
+        latency_ms=latency_of(network, saved, limits),
+    )
     _log.info(
         "network %s: %d parameters, %.1f %% on validation, from epoch %d",
         *("-".join(map(str, result.widths)), result.parameters),

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator
 
-from shrinknets.wire import Method, NetworkResult, Params, Phase, Record, TrialAssignment
+from shrinknets.wire import (
+    TRAINING_PARAMS,
+    Method,
+    NetworkResult,
+    Params,
+    Phase,
+    Record,
+    TrialAssignment,
+)
 from shrinknets_core import (
     EpochRecord,
     Split,
@@ -16,6 +24,7 @@ from shrinknets_core import (
     train_shrinking,
 )
 from worker.trial.dataset_cache import DatasetCache
+from worker.trial.limits import core_limits
 
 
 def train(
@@ -28,7 +37,8 @@ def train(
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
     split = _load(assignment, files)
-    options = TrainOptions(**spec.training.model_dump(), seed=trial.seed)
+    training = spec.training.model_dump() | _own_training(trial.params)
+    options = TrainOptions(**training, seed=trial.seed)
     match trial.method:
         case Method.SHRINKNETS:
             assert spec.methods.shrinknets is not None
@@ -38,6 +48,7 @@ def train(
                 options=options,
                 lam=_number(trial.params, "lam"),
                 rule=spec.methods.shrinknets.rule.value,
+                limits=core_limits(spec.constraints),
             )
         case Method.PATH:
             return follow_path(split, widths=spec.network.widths, options=options)
@@ -46,6 +57,11 @@ def train(
         case Method.FIXED_L2:
             l2 = _number(trial.params, "l2")
             return train_fixed(split, widths=_widths(trial.params), options=options, l2=l2)
+
+
+def _own_training(params: Params) -> Params:
+    """What the trial's parameters say in place of the job's training."""
+    return {name: params[name] for name in TRAINING_PARAMS if name in params}
 
 
 def _load(assignment: TrialAssignment, files: DatasetCache | None) -> Split:
@@ -73,7 +89,9 @@ def to_record(epoch: EpochRecord) -> Record:
     )
 
 
-def to_result(network: TrainedNetwork, *, sha256: str, num_bytes: int) -> NetworkResult:
+def to_result(
+    network: TrainedNetwork, *, sha256: str, num_bytes: int, latency_ms: float | None = None
+) -> NetworkResult:
     """The network as the service takes it; its weights are the artifact `sha256`."""
     return NetworkResult(
         widths=list(network.widths),
@@ -84,6 +102,7 @@ def to_result(network: TrainedNetwork, *, sha256: str, num_bytes: int) -> Networ
         test_accuracy=network.test_accuracy,
         step=network.step,
         lam=network.lam,
+        latency_ms=latency_ms,
         weights_sha256=sha256,
         weights_bytes=num_bytes,
     )
