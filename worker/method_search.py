@@ -13,6 +13,7 @@ from worker.objectives import directions_of, mean_of, values_of, violations_of
 from worker.sampling import KEEPING_STATE, SearchSpace, forget_what_was_not_used, make_sampler
 from worker.seeds import derive_seed
 from worker.spaces import SpaceReader, Suggesting
+from worker.terminating import enough_because
 
 Suggest = Callable[[Suggesting, JobSpec, Method], Params]
 Fits = Callable[[Params], bool]
@@ -68,7 +69,10 @@ class MethodSearch:
         """Earlier trials that do not belong into this search, with the reason."""
         self.num_earlier = 0
         self.exhausted_because = ""
-        """Why no further configuration is proposed; empty while they are."""
+        """Why no further configuration will be proposed; empty while they are."""
+        self.enough_because = ""
+        """Why none is proposed as things stand."""
+        self._is_unjudged = True
         self._params: list[Params] = []
         self._study_numbers: list[int] = []
         self._next_number = 0
@@ -88,13 +92,13 @@ class MethodSearch:
         return 0 if self.exhausted_because else self._planned * self._repeats - self._next_number
 
     def ask(self) -> TrialRequest | None:
-        """The next training, or None where no candidate within the limits is found."""
+        """The next training, or None where there is to be none, at least for now."""
         assert self.num_left > 0, "nothing is left to ask for"
         self._pass_over_pruned()
         if self.num_left <= 0:
             return None
         number, configuration = self._next_number, self._next_number // self._repeats
-        if configuration == len(self._params) and not self._propose():
+        if configuration == len(self._params) and (self._is_enough() or not self._propose()):
             return None
         self._note(number)
         learned, self._learned = tuple(self._learned), []
@@ -152,6 +156,13 @@ class MethodSearch:
         reader = SpaceReader(at_high_end=at_high_end)
         self._suggest(reader, self._spec, self._method)
         return reader.space
+
+    def _is_enough(self) -> bool:
+        # Judged anew with each result: a trial that still ran may bring the gain that was missed.
+        if self._is_unjudged:
+            self.enough_because = enough_because(self._spec.terminator, self.study)
+            self._is_unjudged = False
+        return bool(self.enough_because)
 
     def _note(self, number: int) -> None:
         self._open[number // self._repeats].add(number)
@@ -258,6 +269,7 @@ class MethodSearch:
         self.num_earlier += 1
 
     def _conclude(self, configuration: int, ended: Sequence[Trial]) -> None:
+        self._is_unjudged = True
         number = self._study_numbers[configuration]
         objective = self._spec.objective
         useful = [t for t in ended if t.state in _USEFUL and values_of(objective, t) is not None]

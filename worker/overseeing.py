@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from shrinknets.wire import Budget, DatasetDetails, Epochs, JobSpec, Trial
 from shrinknets.wire.steering import MAX_ASKED
 from worker.pruning import comparable, make_pruner
+from worker.reading import get_dataset
 from worker.service_client import JobLease
 
 MACS_PER_STEP = 3
@@ -109,7 +110,7 @@ class _Spending:
         spent = lease.read_spent()
         self._seconds = spent.seconds
         if self.counts_macs:
-            self._rows = training_rows(lease.client.get_dataset(spec.dataset))
+            self._rows = training_rows(get_dataset(lease.client, spec.dataset))
             self._macs = spent.epoch_macs * MACS_PER_STEP * self._rows
 
     @property

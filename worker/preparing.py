@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from shrinknets.limits import least_violating, missed_in_words
 from shrinknets.wire import Trial
 from worker.counting import make_fits
+from worker.reading import get_dataset, iter_networks, iter_trials_if_there
 from worker.search import JobSearch
 from worker.service_client import JobLease
 
@@ -15,12 +16,12 @@ def prepare_search(lease: JobLease, trials: Sequence[Trial]) -> JobSearch:
     spec, client = job.spec, lease.client
     fits = None
     if not spec.constraints.is_empty:
-        fits = make_fits(spec, client.get_dataset(spec.dataset))
+        fits = make_fits(spec, get_dataset(client, spec.dataset))
     # Those that end later must not be known after a restart, when they were not known before.
     earlier = [
         trial
         for job_id in spec.warm_start
-        for trial in client.iter_trials_if_there(job_id)
+        for trial in iter_trials_if_there(client, job_id)
         if trial.ended_at is not None and trial.ended_at <= job.created_at
     ]
     return JobSearch(spec, trials, fits=fits, earlier=earlier)
@@ -31,9 +32,7 @@ def outcome(lease: JobLease, search: JobSearch) -> str:
     notes = search.notes()
     limits = lease.claim.job.spec.constraints
     if not limits.is_empty:
-        best = least_violating(lease.client.iter_networks(lease.claim.job.id), limits)
+        best = least_violating(iter_networks(lease.client, lease.claim.job.id), limits)
         if best is not None and (missed := missed_in_words(best, limits)):
-            notes.append(
-                f"no network keeps the limits; the one that misses them least has {missed}"
-            )
+            notes.append(f"no network keeps the limits; the least violating one has {missed}")
     return "; ".join(notes)

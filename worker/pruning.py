@@ -194,11 +194,11 @@ class StudyPruner:
         study = self._studies[trial.method]
         if not self._pruner.prune(study, self._in_this_phase(trial, epoch)):
             return None
-        if epoch.phase is Phase.SHRINK:
-            # A network that has shrunk further is behind only until it is polished, so it must be
-            # behind one that is no larger, too.
-            if self._fields[trial.method].find_better(trial, epoch, margin=0.0) is None:
-                return None
+        # A network that has shrunk further is behind only until it is polished, so it must be
+        # behind one that is no larger, too.
+        is_shrinking, field = epoch.phase is Phase.SHRINK, self._fields[trial.method]
+        if is_shrinking and field.find_better(trial, epoch, margin=0.0) is None:
+            return None
         return (
             f"pruned in epoch {epoch.step} by {self._spec.pruner.kind.value}: "
             f"{_in_words(self._spec, epoch)}"

@@ -66,12 +66,11 @@ class JobSearch:
         The method that is furthest behind comes next, which is round robin, restarts included.
         """
         limit = self._spec.budget.trials
-        while limit is None or self._num_announced < limit:
-            unfinished = [search for search in self.searches.values() if search.num_left > 0]
-            if not unfinished:
-                return None
-            request = min(unfinished, key=lambda search: search.num_asked).ask()
-            if request is not None:
+        if limit is not None and self._num_announced >= limit:
+            return None
+        unfinished = [search for search in self.searches.values() if search.num_left > 0]
+        for search in sorted(unfinished, key=lambda search: search.num_asked):
+            if (request := search.ask()) is not None:
                 self._num_announced += 1
                 return request
         return None
@@ -88,9 +87,9 @@ class JobSearch:
     def notes(self) -> list[str]:
         """What is to be said about the search at its end, in words."""
         ends = {
-            method: search.exhausted_because
+            method: reason
             for method, search in self.searches.items()
-            if search.exhausted_because
+            if (reason := search.exhausted_because or search.enough_because)
         }
         limit = self._spec.budget.trials
         if len(ends) == len(self.searches) and len(set(ends.values())) == 1:
