@@ -60,6 +60,13 @@ class Client:
         trials: int | None = None,
         training: Mapping[str, Any] | None = None,
         sampler: str | None = None,
+        pruner: str | Mapping[str, Any] | None = None,
+        objective: str | Mapping[str, Any] | None = None,
+        constraints: Mapping[str, float] | None = None,
+        budget: Mapping[str, float] | None = None,
+        repeats: int | None = None,
+        terminator: str | Mapping[str, Any] | None = None,
+        warm_start: Sequence["Job | str"] = (),
         exports: Sequence[str] = (),
         seed: int = 0,
         name: str = "",
@@ -77,7 +84,15 @@ class Client:
             widths: the most units that each hidden layer may have, input side first.
             trials: for each method that does not say its own; `path` is one run and keeps it.
             training: of `epochs`, `batch_size`, `lr`, `weight_decay`.
-            sampler: `tpe` or `random`.
+            sampler: `tpe`, `random`, `gp`, `cmaes`, `qmc` or `nsga2`.
+            pruner: which trials are ended early, a kind or a mapping with its options: `median`,
+                `percentile`, `hyperband`, `asha`, `patient`, `domination`.
+            objective: `accuracy`, `accuracy_and_size` or `mix`, or a mapping with options.
+            constraints: of `max_parameters`, `max_macs`, `max_latency_ms`.
+            budget: of `trials`, `seconds`, `training_macs`; the first that is used up ends it.
+            repeats: trainings of each configuration.
+            terminator: when it is enough, `stagnation` or `regret`, or a mapping with options.
+            warm_start: earlier jobs whose trials the samplers know from the start.
             exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
             seed: settles splits, weights, batches and proposals.
             name: for people.
@@ -104,6 +119,13 @@ class Client:
                 "network": None if widths is None else {"widths": _layers(widths)},
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
+                "pruner": _kind(pruner),
+                "objective": _kind(objective),
+                "constraints": None if constraints is None else dict(constraints),
+                "budget": None if budget is None else dict(budget),
+                "repeats": repeats,
+                "terminator": _kind(terminator),
+                "warm_start": [j if isinstance(j, str) else j.id for j in warm_start] or None,
                 "exports": list(exports) or None,
             }
             body = {
@@ -244,6 +266,13 @@ def _several(one_or_more: str | Sequence[str]) -> list[str]:
 
 def _layers(widths: int | Sequence[int]) -> list[int]:
     return [widths] if isinstance(widths, int) else list(widths)
+
+
+def _kind(given: str | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Options of which the kind alone says enough."""
+    if given is None:
+        return None
+    return {"kind": given} if isinstance(given, str) else dict(given)
 
 
 def _with_trials(method: str, options: Mapping[str, Any], trials: int | None) -> dict[str, Any]:

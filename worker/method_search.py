@@ -1,5 +1,6 @@
 """The search of one method: an Optuna study in memory, rebuilt from the service's trials."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -228,7 +229,10 @@ class MethodSearch:
     def _frozen(self, params: Params, state: StudyState, **fields: object) -> FrozenTrial:
         """Raises ValueError where a parameter is missing or outside of the search space."""
         fixed = FixedTrial(dict(params))
-        self._suggest(fixed, self._spec, self._method)
+        with warnings.catch_warnings():
+            # It only warns of what is out of range, and leaves it to `create_trial` to refuse it.
+            warnings.simplefilter("ignore")
+            self._suggest(fixed, self._spec, self._method)
         return create_trial(
             state=state,
             params=fixed.params,
@@ -291,6 +295,8 @@ class MethodSearch:
         self.study.tell(number, state=StudyState.PRUNED)
 
     def _constrain(self, number: int, violations: Mapping[str, float]) -> None:
+        if self._spec.sampler is Sampler.CMAES:
+            return  # it would warn that it ignores them
         trial = self._running(number)
         for name, violation in violations.items():
             trial.set_constraint(name, violation)

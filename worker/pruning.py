@@ -1,5 +1,6 @@
 """Which running trials are ended early, judged by what others had reported at the same epoch."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -254,7 +255,9 @@ def _optuna_pruner(asked: Pruner, *, epochs: int) -> BasePruner:
             )
         case PrunerKind.PATIENT:
             median = MedianPruner(n_startup_trials=asked.startup_trials)
-            return PatientPruner(median, asked.patience, min_delta=asked.min_gain)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return PatientPruner(median, asked.patience, min_delta=asked.tolerance)
         case PrunerKind.MEDIAN:
             return MedianPruner(n_startup_trials=asked.startup_trials)
         case PrunerKind.NONE | PrunerKind.DOMINATION:

@@ -35,7 +35,8 @@ def enough_because(terminator: Terminator, study: Study) -> str:
 def _regret(study: Study, complete: Sequence[FrozenTrial]) -> float:
     """An upper bound, by a Gaussian process, of how far the best one is from the optimum."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        # Experimental, and its module may move to another package.
+        warnings.simplefilter("ignore")
         evaluator = RegretBoundEvaluator(seed=len(complete))
         return float(evaluator.evaluate(list(complete), study.direction))
 
@@ -52,7 +53,7 @@ def _worth(trials: Sequence[FrozenTrial], all_of_them: Sequence[FrozenTrial]) ->
     if not values:
         return float("-inf")
     if len(values[0]) == 1:
-        return max(value for (value,) in values)
+        return float(max(value for (value,) in values))
     known = [trial.values[1] for trial in all_of_them if trial.state is StudyState.COMPLETE]
     return _dominated_area(values, largest=max(known), smallest=min(known))
 

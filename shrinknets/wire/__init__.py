@@ -2,6 +2,7 @@
 
 from shrinknets.wire._base import Text, Wire, WrongFieldError
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
+from shrinknets.wire.configurations import Configuration, Spread
 from shrinknets.wire.datasets import (
     DATASET_PATTERN,
     BuiltInDataset,
@@ -120,6 +121,7 @@ __all__ = [
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Configuration",
     "Constraints",
     "Curve",
     "Dataset",
@@ -184,6 +186,7 @@ __all__ = [
     "ShrinkNetsSearch",
     "SizeMeasure",
     "Spent",
+    "Spread",
     "Storage",
     "System",
     "Terminator",

@@ -55,9 +55,10 @@ class Pruner(Wire):
     min_epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 5
     """`hyperband`, `asha`: epochs before the first rung."""
     patience: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 10
-    """`patient`: epochs without a gain, after which a trial below the median is ended."""
-    min_gain: Share = 0.0
-    """`patient`: what counts as a gain."""
+    """`patient`: epochs below its own best so far, after which a trial below the median is ended.
+    """
+    tolerance: Share = 0.0
+    """`patient`: by so much an epoch may be below and still count as good as the best."""
     margin: Share = 0.02
     """`domination`: by so much accuracy a network that is no larger must be better."""
 
