@@ -10,10 +10,11 @@ from optuna.trial import FixedTrial, FrozenTrial, create_trial
 from optuna.trial import TrialState as StudyState
 
 from shrinknets.wire import JobSpec, Method, Params, Sampler, Trial, TrialRequest, TrialState
-from worker.objectives import directions_of, mean_of, values_of, violations_of
+from worker.objectives import directions_of, values_of, violations_of
 from worker.sampling import KEEPING_STATE, SearchSpace, forget_what_was_not_used, make_sampler
 from worker.seeds import derive_seed
 from worker.spaces import SpaceReader, Suggesting
+from worker.telling import conclude
 from worker.terminating import enough_because
 
 Suggest = Callable[[Suggesting, JobSpec, Method], Params]
@@ -25,7 +26,6 @@ GUIDED_DRAWS = 20
 """So many of them are the sampler's; it may insist on what does not fit."""
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_USEFUL = frozenset({TrialState.COMPLETE, TrialState.INFEASIBLE})
 
 
 class MethodSearch:
@@ -274,33 +274,4 @@ class MethodSearch:
 
     def _conclude(self, configuration: int, ended: Sequence[Trial]) -> None:
         self._is_unjudged = True
-        number = self._study_numbers[configuration]
-        objective = self._spec.objective
-        useful = [t for t in ended if t.state in _USEFUL and values_of(objective, t) is not None]
-        if any(trial.state is TrialState.PRUNED for trial in ended):
-            self._tell_pruned(number, ended)
-        elif useful:
-            self._constrain(number, violations_of(self._spec.constraints, useful))
-            values = [values for t in useful if (values := values_of(objective, t)) is not None]
-            self.study.tell(number, mean_of(values))
-        else:
-            self.study.tell(number, state=StudyState.FAIL)
-
-    def _tell_pruned(self, number: int, ended: Sequence[Trial]) -> None:
-        last = max(ended, key=lambda trial: (trial.state is TrialState.PRUNED, trial.epochs))
-        values = values_of(self._spec.objective, last)
-        # Optuna takes no values of epochs where there are two objectives.
-        if values is not None and len(values) == 1:
-            self._running(number).report(values[0], last.epochs)
-        self.study.tell(number, state=StudyState.PRUNED)
-
-    def _constrain(self, number: int, violations: Mapping[str, float]) -> None:
-        if self._spec.sampler is Sampler.CMAES:
-            return  # it would warn that it ignores them
-        trial = self._running(number)
-        for name, violation in violations.items():
-            trial.set_constraint(name, violation)
-
-    def _running(self, number: int) -> optuna.Trial:
-        trial_id = self.study.get_trials(deepcopy=False)[number]._trial_id  # noqa: SLF001
-        return optuna.Trial(self.study, trial_id)
+        conclude(self.study, self._study_numbers[configuration], self._spec, ended)
