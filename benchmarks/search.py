@@ -1,7 +1,7 @@
 """What a search costs its driver: ask + tell, memory, and rebuilding it from the service's trials.
 
-Proposals of TPE over depth, widths and an L2 penalty, with made-up accuracies; no service, no
-training. CPU time of this process, so that others on the machine count less.
+With made-up accuracies; no service, no training. CPU time of this process, so that others on the
+machine count less.
 """
 
 import argparse
@@ -10,26 +10,36 @@ import platform
 import resource
 import statistics
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import optuna
 
 from shrinknets.wire import JobSpec, Trial, TrialRequest, TrialState
-from worker.search import JobSearch
+from worker.search import JobSearch, suggest
 from worker.seeds import derive_seed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+RANGE = {"low": 1e-5, "high": 1e-1}
 SHOWN = 50
 """Proposals that a figure is the median of."""
 
 
-def spec_of(sampler: str, trials: int) -> JobSpec:
+SPACES: dict[str, Any] = {
+    "floats": {"shrinknets": {"lr": RANGE, "weight_decay": RANGE}},
+    "sizes": {"fixed_l2": {}},
+}
+"""Three real numbers; depth, two widths and a real number."""
+
+
+def spec_of(sampler: str, space: str, trials: int) -> JobSpec:
+    ((method, options),) = SPACES[space].items()
     return JobSpec.model_validate(
         {
             "dataset": "digits",
             "network": {"widths": [256, 256]},
-            "methods": {"fixed_l2": {"trials": trials}},
+            "methods": {method: {**options, "trials": trials}},
             "sampler": sampler,
         }
     )
@@ -56,16 +66,16 @@ def ended(request: TrialRequest) -> Trial:
     return Trial(**fields)
 
 
-def drawn(trials: int) -> list[Trial]:
+def drawn(space: str, trials: int) -> list[Trial]:
     """Trials as a random search would have left them."""
-    search = JobSearch(spec_of("random", trials))
+    search = JobSearch(spec_of("random", space, trials))
     return [ended(request) for _ in range(trials) if (request := search.propose()) is not None]
 
 
-def measure(sampler: str, known: list[Trial]) -> None:
+def measure(sampler: str, space: str, known: list[Trial]) -> None:
     trials = len(known)
     began = time.process_time()
-    search = JobSearch(spec_of(sampler, trials + SHOWN), known)
+    search = JobSearch(spec_of(sampler, space, trials + SHOWN), known)
     rebuild = time.process_time() - began
     costs = []
     for _ in range(SHOWN if sampler != "gp" else 5):
@@ -75,30 +85,36 @@ def measure(sampler: str, known: list[Trial]) -> None:
         search.tell(ended(request))
         costs.append(1e3 * (time.process_time() - began))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    bare = bare_optuna(space, known) if sampler == "tpe" else 0.0
     cost = statistics.median(costs)
-    print(f"| {sampler} | {trials:,} | {cost:.1f} | {rebuild:.1f} | {memory:.0f} |", flush=True)
+    row = (sampler, space, f"{trials:,}", f"{cost:.1f}", f"{bare:.1f}", f"{rebuild:.1f}")
+    print(f"| {' | '.join(row)} | {memory:.0f} |", flush=True)
 
 
-def bare_optuna(trials: int) -> float:
-    """Milliseconds of ask + tell as Optuna does it by itself, at so many trials."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+def bare_optuna(space: str, known: list[Trial]) -> float:
+    """Milliseconds of ask + tell as Optuna does it by itself, with the same trials known."""
+    spec = spec_of("tpe", space, len(known) + SHOWN)
+    (method,) = spec.methods.chosen()
     study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=0, multivariate=True)
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=0, multivariate=True, group=True),
     )
-    space = {
-        "depth": optuna.distributions.IntDistribution(1, 2),
-        "width_0": optuna.distributions.IntDistribution(4, 256, log=True),
-        "l2": optuna.distributions.FloatDistribution(1e-6, 1e-2, log=True),
-    }
-    random = optuna.samplers.RandomSampler(seed=0)
-    tpe, study.sampler = study.sampler, random
-    for number in range(trials):
-        study.tell(study.ask(space), number % 97 / 97)
-    study.sampler = tpe
+    for trial in known:
+        fixed = optuna.trial.FixedTrial(dict(trial.params))
+        suggest(fixed, spec, method)
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=trial.validation_accuracy,
+                params=fixed.params,
+                distributions=fixed.distributions,
+            )
+        )
     costs = []
     for number in range(SHOWN):
         began = time.process_time()
-        study.tell(study.ask(space), number % 97 / 97)
+        asked = study.ask()
+        suggest(asked, spec, method)
+        study.tell(asked, number % 97 / 97)
         costs.append(1e3 * (time.process_time() - began))
     return statistics.median(costs)
 
@@ -106,14 +122,14 @@ def bare_optuna(trials: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--space", choices=SPACES, default="floats")
     parser.add_argument("--trials", type=int, default=1000)
     options = parser.parse_args()
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     # Not as the others describe it: that imports torch, which the driver does not.
     print(f"{platform.machine()} with {os.cpu_count()} cores, Python {platform.python_version()}")
-    if options.sampler == "tpe":
-        print(f"bare Optuna at {options.trials:,}: {bare_optuna(options.trials):.1f} ms")
-    print("| sampler | trials | ask + tell, ms | rebuild, s | memory, MiB |")
-    measure(options.sampler, drawn(options.trials))
+    print("| sampler | space | trials | ask + tell, ms | bare Optuna, ms | rebuild, s | MiB |")
+    measure(options.sampler, options.space, drawn(options.space, options.trials))
 
 
 if __name__ == "__main__":

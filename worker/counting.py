@@ -1,6 +1,8 @@
 """Counts what a candidate network would have, so that those over a limit are never trained."""
 
+import math
 from collections.abc import Callable
+from itertools import pairwise
 
 from shrinknets.wire import DatasetDetails, JobSpec, Method, Params
 
@@ -10,23 +12,23 @@ Fits = Callable[[Method, Params], bool]
 def make_fits(spec: JobSpec, dataset: DatasetDetails) -> Fits | None:
     """Tells whether a candidate keeps the job's limits; None where counting can't tell.
 
+    Counted here and not by the core, since a driver does without torch, which takes seconds to
+    import.
     Networks that shrink start above any limit, and time is only known by measuring.
     """
     limits = spec.constraints
     if limits.max_parameters is None and limits.max_macs is None:
         return None
-    # Torch takes seconds to import, and most jobs have no limits.
-    from shrinknets_core.families import mlp_family  # noqa: PLC0415
-
-    family = mlp_family()
-    shape, classes = tuple(dataset.input_shape), dataset.num_classes
+    inputs, classes = math.prod(dataset.input_shape), dataset.num_classes
 
     def fits(method: Method, params: Params) -> bool:
         if method not in {Method.FIXED, Method.FIXED_L2}:
             return True
-        size = family.size(shape, _widths(params), classes)
-        return (limits.max_parameters is None or size.parameters <= limits.max_parameters) and (
-            limits.max_macs is None or size.macs <= limits.max_macs
+        layers = list(pairwise([inputs, *_widths(params), classes]))
+        macs = sum(before * after for before, after in layers)
+        parameters = macs + sum(after for _, after in layers)
+        return (limits.max_parameters is None or parameters <= limits.max_parameters) and (
+            limits.max_macs is None or macs <= limits.max_macs
         )
 
     return fits

@@ -4,12 +4,14 @@ import logging
 import threading
 import time
 import traceback
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
-from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialState
+from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialRequest, TrialState
 from worker.attempts import Attempts
 from worker.engines import Engine, stop_all, wait_until_gone
 from worker.errors import LeaseLostError, NotAllowedError, ServiceUnreachableError
+from worker.heartbeat import renewing
 from worker.overseeing import Overseer
 from worker.preparing import outcome, prepare_search
 from worker.search import JobSearch
@@ -90,14 +92,16 @@ class Driver:
     def _take_up(self) -> tuple[JobSearch, Overseer]:
         """Go on where the service's trials stand."""
         trials = list(self._lease.client.iter_trials(self._job.id))
-        search = prepare_search(self._lease, trials)
+        with self._renewing():
+            search = prepare_search(self._lease, trials)
         never = datetime.max.replace(tzinfo=UTC)
         for trial in sorted(trials, key=lambda trial: trial.ended_at or never):
             if trial.state.is_final:
                 self._count(trial)
             else:
                 self._attempts.add(trial)
-        return search, Overseer(self._lease, trials=trials)
+        with self._renewing():
+            return search, Overseer(self._lease, trials=trials)
 
     def _renew_when_due(self) -> Order:
         if time.monotonic() < self._renew_at:
@@ -107,11 +111,19 @@ class Driver:
         return order
 
     def _fill_slots(self, search: JobSearch, overseer: Overseer) -> list[Trial]:
-        while self._attempts.has_free_slot and (request := search.propose()) is not None:
+        while self._attempts.has_free_slot and (request := self._propose(search)) is not None:
             trial = self._lease.announce(request)
             overseer.begin(trial)
             self._attempts.add(trial)
         return self._attempts.start_waiting()
+
+    def _propose(self, search: JobSearch) -> TrialRequest | None:
+        with self._renewing():
+            return search.propose()
+
+    def _renewing(self) -> AbstractContextManager[None]:
+        # Rebuilding a long search, or a proposal of a Gaussian process, takes seconds.
+        return renewing(self._lease, every_seconds=self._settings.renew_seconds)
 
     def _learn(self, search: JobSearch, overseer: Overseer, ended: list[Trial]) -> None:
         for trial in ended:

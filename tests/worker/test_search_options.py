@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shrinknets.wire import DatasetDetails, JobSpec, Method, Params, Sampler, Trial, TrialState
 from shrinknets_core import load_dataset
+from shrinknets_core.families import mlp_family
 from worker.counting import make_fits
 from worker.objectives import values_of
 from worker.overseeing import training_rows
@@ -74,6 +77,18 @@ def test_candidates_over_a_limit_are_passed_over_without_being_trials(
     assert all(fits(Method.FIXED, params) for params in found)
     assert not fits(Method.FIXED, {"depth": 1, "width_0": 200})
     assert run(JobSearch(spec, fits=fits), make_trial) == found
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.integers(1, 5000))
+def test_counting_agrees_with_the_core(widths: list[int], limit: int) -> None:
+    size = mlp_family().size((64,), widths, 10)
+    params: Params = {"depth": len(widths)}
+    params |= {f"width_{layer}": width for layer, width in enumerate(widths)}
+    for name, has in (("max_parameters", size.parameters), ("max_macs", size.macs)):
+        fits = make_fits(spec_of({"fixed": {}}, constraints={name: limit}), digits())
+        assert fits is not None
+        assert fits(Method.FIXED, params) == (has <= limit)
 
 
 def test_a_search_in_which_nothing_fits_ends_in_words(make_trial: MakeTrial) -> None:
