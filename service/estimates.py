@@ -42,7 +42,7 @@ def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float
         spec=submission.spec(),
         labels=submission.labels,
         priority=submission.priority,
-        total_trials=sum(chosen.values()),
+        total_trials=submission.total_trials,
         largest_parameters=None if size is None else size.parameters,
         largest_macs=None if size is None else size.macs,
         training_seconds=None if unknown else _seconds(submission, pace),
@@ -58,9 +58,11 @@ def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float
 
 
 def _seconds(submission: JobSubmission, pace: Mapping[Method, float]) -> float:
-    chosen = submission.methods.chosen()
-    trials = sum(pace[method] * num_trials for method, num_trials in chosen.items())
-    return trials * submission.training.epochs
+    planned = submission.trials_of_methods()
+    trials = sum(pace[method] * num_trials for method, num_trials in planned.items())
+    # A budget of trials ends all methods at about the same share, as they take turns.
+    share = submission.total_trials / sum(planned.values())
+    return trials * submission.training.epochs * share
 
 
 def _why_time_is_unknown(methods: Sequence[Method], submission: JobSubmission) -> str:

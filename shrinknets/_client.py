@@ -61,6 +61,13 @@ class Client:
         trials: int | None = None,
         training: Mapping[str, Any] | None = None,
         sampler: str | None = None,
+        pruner: str | Mapping[str, Any] | None = None,
+        objective: str | Mapping[str, Any] | None = None,
+        constraints: Mapping[str, float] | None = None,
+        budget: Mapping[str, float] | None = None,
+        repeats: int | None = None,
+        terminator: str | Mapping[str, Any] | None = None,
+        warm_start: Sequence["Job | str"] = (),
         trial_seconds: float | None = None,
         exports: Sequence[str] = (),
         seed: int = 0,
@@ -83,7 +90,15 @@ class Client:
             trials: for each method that does not say its own; `path` is one run and keeps it.
             training: of `epochs`, `batch_size`, `lr`, `weight_decay`, `precision` (`fp32`, `tf32`,
                 `bf16`), `compile`.
-            sampler: `tpe` or `random`.
+            sampler: `tpe`, `random`, `gp`, `cmaes`, `qmc` or `nsga2`.
+            pruner: which trials are ended early, a kind or a mapping with its options: `median`,
+                `percentile`, `hyperband`, `asha`, `patient`, `domination`.
+            objective: `accuracy`, `accuracy_and_size` or `mix`, or a mapping with options.
+            constraints: of `max_parameters`, `max_macs`, `max_latency_ms`.
+            budget: of `trials`, `seconds`, `training_macs`; the first that is used up ends it.
+            repeats: trainings of each configuration.
+            terminator: when it is enough, `stagnation` or `regret`, or a mapping with options.
+            warm_start: earlier jobs whose trials the samplers know from the start.
             trial_seconds: a trial that takes longer is stopped and fails.
             exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
             seed: settles splits, weights, batches and proposals.
@@ -111,6 +126,13 @@ class Client:
                 "network": _network(family, widths),
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
+                "pruner": _kind(pruner),
+                "objective": _kind(objective),
+                "constraints": None if constraints is None else dict(constraints),
+                "budget": None if budget is None else dict(budget),
+                "repeats": repeats,
+                "terminator": _kind(terminator),
+                "warm_start": [j if isinstance(j, str) else j.id for j in warm_start] or None,
                 "trial_seconds": None if trial_seconds is None else float(trial_seconds),
                 "exports": list(exports) or None,
             }
@@ -258,6 +280,13 @@ def _network(family: str | None, widths: int | Sequence[int] | None) -> dict[str
     layers = [widths] if isinstance(widths, int) else widths
     network = {"family": family, "widths": None if layers is None else list(layers)}
     return {name: value for name, value in network.items() if value is not None} or None
+
+
+def _kind(given: str | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Options of which the kind alone says enough."""
+    if given is None:
+        return None
+    return {"kind": given} if isinstance(given, str) else dict(given)
 
 
 def _with_trials(method: str, options: Mapping[str, Any], trials: int | None) -> dict[str, Any]:

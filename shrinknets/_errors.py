@@ -99,6 +99,10 @@ class NoNetworkError(ShrinkNetsError):
     """The job has no network, or none that fits."""
 
 
+class LimitsMissedWarning(UserWarning):
+    """No network of the job keeps its limits; the one that is returned misses them least."""
+
+
 class NoTrialError(ShrinkNetsError):
     """The job has no such trial, or more than one of that number."""
 

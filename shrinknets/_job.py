@@ -1,13 +1,16 @@
 """A sizing job, as the client holds it."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from shrinknets import frontier as _frontier
+from shrinknets import limits as _limits
 from shrinknets import wire
 from shrinknets._errors import (
     JobNotSucceededError,
+    LimitsMissedWarning,
     NoNetworkError,
     NoTrialError,
     ServiceUnreachableError,
@@ -149,6 +152,10 @@ class Job:
         query = {} if curves is None else {"curves": curves}
         return list(self._transport.pages(f"/jobs/{self.id}/trials", wire.Trial, query=query))
 
+    def configurations(self) -> list[wire.Configuration]:
+        """Return each set of parameters with mean and spread over its trainings."""
+        return list(self._transport.pages(f"/jobs/{self.id}/configurations", wire.Configuration))
+
     def epochs(self, trial: wire.Trial | str) -> list[wire.Record]:
         """Return what a trial reported, epoch by epoch."""
         trial_id = trial if isinstance(trial, str) else trial.id
@@ -231,6 +238,9 @@ class Job:
     def best(self, *, max_parameters: int | None = None, within: float = 0.0) -> Network:
         """Return the most accurate network on validation, the smaller one of equals.
 
+        Of a job with limits it is one that keeps them; where there is none, the one that misses
+        them least, with a LimitsMissedWarning that says by how much.
+
         Args:
             max_parameters: look only at networks of at most so many weights and biases.
             within: the accuracy that may be given up for size, a share: 0.01 is one point.
@@ -238,7 +248,7 @@ class Job:
         Raises:
             NoNetworkError: there is none that fits.
         """
-        networks = self.networks()
+        networks = self._keeping_limits(self.networks())
         chosen = _frontier.best(networks, max_parameters=max_parameters, within=within)
         if chosen is None:
             limit = "" if max_parameters is None else f" of at most {max_parameters:,} parameters"
@@ -246,6 +256,20 @@ class Job:
             hint = "" if smallest is None else f"; the smallest has {smallest:,}"
             raise NoNetworkError(f"job {self.id} ({self.state}) has no network{limit}{hint}")
         return chosen
+
+    def _keeping_limits(self, networks: list[Network]) -> list[Network]:
+        constraints = self.info.spec.constraints
+        kept = _limits.keeping(networks, constraints)
+        least = None if kept else _limits.least_violating(networks, constraints)
+        if least is None:
+            return kept
+        missed = _limits.missed_in_words(least, constraints)
+        warnings.warn(
+            f"no network of job {self.id} keeps its limits: this one has {missed}",
+            LimitsMissedWarning,
+            stacklevel=3,
+        )
+        return [least]
 
     def __repr__(self) -> str:
         done, total = self.info.progress.ended, self.info.progress.total

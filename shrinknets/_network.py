@@ -38,6 +38,16 @@ class Network:
         return self.info.parameters
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one example."""
+        return self.info.macs
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Of a forward pass of one example on a CPU, where the job limits it."""
+        return self.info.latency_ms
+
+    @property
     def validation_accuracy(self) -> float:
         """A share, 0 to 1; by this networks are chosen."""
         return self.info.validation_accuracy

@@ -17,7 +17,9 @@ from shrinknets_core.events import Collapse, EpochRecord, Phase, TrainedNetwork,
 from shrinknets_core.exporting import Format, export_network
 from shrinknets_core.filters import Filter
 from shrinknets_core.fixed import train_fixed
+from shrinknets_core.limits import Limits
 from shrinknets_core.method import Price, Removal, Rule, ShrinkOptions, Target
+from shrinknets_core.method.latency import forward_seconds
 from shrinknets_core.path import PathOptions, follow_path
 from shrinknets_core.runs import Run
 from shrinknets_core.saving import load_network, probe_of, serialise
@@ -36,6 +38,7 @@ __all__ = [
     "ExportError",
     "Filter",
     "Format",
+    "Limits",
     "NetworkFileError",
     "OptionError",
     "PathOptions",
@@ -58,6 +61,7 @@ __all__ = [
     "dataset_names",
     "export_network",
     "follow_path",
+    "forward_seconds",
     "load_dataset",
     "load_dataset_file",
     "load_network",

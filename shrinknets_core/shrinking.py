@@ -1,6 +1,7 @@
 """One network that shrinks at one λ while it trains: the trial of the search over λ."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -9,9 +10,10 @@ from shrinknets_core.batches import place
 from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
-from shrinknets_core.events import Collapse, Phase, TrialEvent
+from shrinknets_core.events import Collapse, EpochRecord, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
+from shrinknets_core.limits import Limits, Tightening
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.polishing import Polish
 from shrinknets_core.runs import Run, copied, describe
@@ -29,6 +31,7 @@ def train_shrinking(
     lam: float,
     rule: str = Rule.PROXIMAL,
     family: Family | None = None,
+    limits: Limits | None = None,
 ) -> Run:
     """Train a network that shrinks at penalty lam; yields epochs, then a network or a collapse.
 
@@ -42,6 +45,8 @@ def train_shrinking(
         lam: λ, in loss per unit of gate.
         rule: how gates are updated, `proximal` or `subgradient`.
         family: of the network; multi-layer perceptrons by default.
+        limits: where the network is still over one at the end, it goes on shrinking at a rising λ,
+            for as many epochs again at most.
 
     Raises:
         OptionError: λ is not positive, the rule is unknown, or the family has no such network.
@@ -55,8 +60,11 @@ def train_shrinking(
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family, shrink=shrink), split, options)
     kind = _Proximal if shrink.rule is Rule.PROXIMAL else _Subgradient
-    description = describe("shrinknets", split, widths, options, family, lam=lam, rule=str(rule))
-    return kind(loop, options, lam, description)
+    more = {} if limits is None else {"limits": asdict(limits)}
+    description = describe(
+        "shrinknets", split, widths, options, family, lam=lam, rule=str(rule), **more
+    )
+    return kind(loop, options, description, lam=lam, limits=limits)
 
 
 def shrink_options(
@@ -99,7 +107,13 @@ class _Shrinking(Run):
     """One network at one λ."""
 
     def __init__(
-        self, loop: Loop, options: TrainOptions, lam: float, description: Mapping[str, Any]
+        self,
+        loop: Loop,
+        options: TrainOptions,
+        description: Mapping[str, Any],
+        *,
+        lam: float,
+        limits: Limits | None,
     ) -> None:
         super().__init__(description)
         assert loop.trainee.shrinker is not None
@@ -107,31 +121,55 @@ class _Shrinking(Run):
         self._options = options
         self._shrinker = loop.trainee.shrinker
         self._lam = lam
+        self._tightening = Tightening(loop, options, limits, lam)
         self._lost: list[str] = []
 
     @property
     def step(self) -> int:
         return self._loop.step
 
+    def _shrink(self, num_epochs: int) -> Iterator[EpochRecord]:
+        """Shrink up to an epoch, then on to the limits; ends where the network collapsed."""
+        loop = self._loop
+        while not self._lost and loop.step < num_epochs:
+            yield self._shrunk(loop.epoch(phase=Phase.SHRINK, lr=self._options.lr))
+        while not self._lost and self._tightening.is_due:
+            yield self._shrunk(self._tightening.epoch())
+
+    def _shrunk(self, record: EpochRecord) -> EpochRecord:
+        self._lost = self._shrinker.collapsed()
+        return record
+
     def _collapse(self) -> Collapse:
         self._ended = True
-        return collapse(self._loop.step, self._lost, self._lam)
+        return collapse(self._loop.step, self._lost, self._shrinker.lam)
 
     def _state(self) -> dict[str, Any]:
-        return {"loop": copied(self._loop.state_dict()), "lost": list(self._lost)}
+        return {
+            "loop": copied(self._loop.state_dict()),
+            "lost": list(self._lost),
+            "tightening": self._tightening.state_dict(),
+        }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._loop.load_state_dict(state["loop"])
         self._lost = list(state["lost"])
+        self._tightening.load_state_dict(state["tightening"])
 
 
 class _Proximal(_Shrinking):
     """Warm-up, shrinking, then a polish of what is left."""
 
     def __init__(
-        self, loop: Loop, options: TrainOptions, lam: float, description: Mapping[str, Any]
+        self,
+        loop: Loop,
+        options: TrainOptions,
+        description: Mapping[str, Any],
+        *,
+        lam: float,
+        limits: Limits | None,
     ) -> None:
-        super().__init__(loop, options, lam, description)
+        super().__init__(loop, options, description, lam=lam, limits=limits)
         self._shrinker.lam = lam
         self._polish: Polish | None = None
 
@@ -142,10 +180,7 @@ class _Proximal(_Shrinking):
     def _go_on(self) -> Iterator[TrialEvent]:
         loop, options = self._loop, self._options
         yield from warm_up(loop, lr=options.lr, epochs=round(options.epochs * WARMUP_SHARE))
-        while not self._lost and loop.step < options.epochs - options.polish_epochs:
-            record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
-            self._lost = self._shrinker.collapsed()
-            yield record
+        yield from self._shrink(options.epochs - options.polish_epochs)
         if self._lost:
             yield self._collapse()
             return
@@ -181,27 +216,33 @@ class _Subgradient(_Shrinking):
     """The paper's: λ acts from the first to the last epoch."""
 
     def __init__(
-        self, loop: Loop, options: TrainOptions, lam: float, description: Mapping[str, Any]
+        self,
+        loop: Loop,
+        options: TrainOptions,
+        description: Mapping[str, Any],
+        *,
+        lam: float,
+        limits: Limits | None,
     ) -> None:
-        super().__init__(loop, options, lam, description)
+        super().__init__(loop, options, description, lam=lam, limits=limits)
         self._shrinker.draw_gates(torch.Generator().manual_seed(options.seed))
         self._shrinker.lam = lam
         self._choice = Choice()
 
     def _go_on(self) -> Iterator[TrialEvent]:
-        loop, options = self._loop, self._options
-        while not self._lost and loop.step < options.epochs:
-            record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
-            self._lost = self._shrinker.collapsed()
-            if not self._lost:
-                loop.collect()
-                self._choice.offer(record, loop.trainee)
-            yield record
+        yield from self._shrink(self._options.epochs)
         if self._lost:
             yield self._collapse()
             return
         self._ended = True
-        yield finish(self._choice, loop.split, loop.trainee, lam=self._lam)
+        yield finish(self._choice, self._loop.split, self._loop.trainee, lam=self._lam)
+
+    def _shrunk(self, record: EpochRecord) -> EpochRecord:
+        super()._shrunk(record)
+        if not self._lost:
+            self._loop.collect()
+            self._choice.offer(record, self._loop.trainee)
+        return record
 
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "choice": self._choice.state_dict()}

@@ -63,11 +63,22 @@ class Attempts:
         self._running: dict[str, _Running] = {}
         self._retries = Retries()
         self._limits = TimeLimits(engine, **stop_seconds)
+        self._takes_more = True
         self._logs = LogShipper(lease.client.url, secrets=[api_key] if api_key else [])
 
     @property
     def num_unfinished(self) -> int:
         return len(self._waiting) + len(self._running)
+
+    @property
+    def running(self) -> dict[str, Trial]:
+        """The trials that have a process, by attempt."""
+        return {attempt_id: one.trial for attempt_id, one in self._running.items()}
+
+    def take_no_more(self) -> None:
+        """Let go of what waits, now and later; what runs may end."""
+        self._takes_more = False
+        self._waiting.clear()
 
     @property
     def has_free_slot(self) -> bool:
@@ -189,5 +200,7 @@ class Attempts:
         return [trial] if trial.state.is_final else self._postpone(trial)
 
     def _postpone(self, trial: Trial) -> list[Trial]:
+        if not self._takes_more:
+            return []
         self._waiting.append(_Waiting(trial, time.monotonic() + _RETRY_SECONDS))
         return []

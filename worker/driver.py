@@ -4,9 +4,10 @@ import logging
 import threading
 import time
 import traceback
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
-from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialState
+from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialRequest, TrialState
 from worker.attempts import Attempts
 from worker.engines import Engine, stop_all, wait_until_gone
 from worker.errors import (
@@ -16,6 +17,9 @@ from worker.errors import (
     UnsuitableJobError,
 )
 from worker.families import settled_here
+from worker.heartbeat import renewing
+from worker.overseeing import Overseer
+from worker.preparing import outcome, prepare_search
 from worker.search import JobSearch
 from worker.service_client import JobLease
 from worker.settings import WorkerSettings
@@ -76,37 +80,42 @@ class Driver:
             self._attempts.close()
 
     def _drive(self) -> JobEnd:
-        search = self._take_up()
+        search, overseer = self._take_up()
         while True:
             if self._stopping.is_set():
                 return JobEnd(state=JobState.QUEUED, reason="its worker was shut down")
             if (order := self._renew_when_due()) is not Order.CONTINUE:
                 return self._let_go(order)
-            self._learn(search, self._fill_slots(search))
+            if (reason := overseer.look(self._attempts.running)) is not None:
+                search.stop(reason)
+                self._attempts.take_no_more()
+            self._learn(search, overseer, self._fill_slots(search, overseer))
             if self._failures_in_a_row >= self._settings.failures_in_a_row:
                 return self._failed(f"{self._failures_in_a_row} trials in a row failed")
             if self._attempts.num_unfinished == 0:
-                return self._judge()
+                return self._judge(search)
             seconds_left = self._renew_at - time.monotonic()
-            self._learn(search, self._attempts.wait(max(0.0, seconds_left)))
+            self._learn(search, overseer, self._attempts.wait(max(0.0, seconds_left)))
 
     def _let_go(self, order: Order) -> JobEnd:
         # The trials hear of it too, and end by themselves.
         wait_until_gone(self._engine, seconds=self._settings.flag_seconds)
         return JobEnd(state=JobState.CANCELLED if order is Order.STOP else JobState.PAUSED)
 
-    def _take_up(self) -> JobSearch:
+    def _take_up(self) -> tuple[JobSearch, Overseer]:
         """Go on where the service's trials stand."""
         spec, family = settled_here(self._job.spec, meanwhile=self._renew_when_due)
         trials = list(self._lease.client.iter_trials(self._job.id))
-        search = JobSearch(with_layers(spec, family), trials)
+        with self._renewing():
+            search = prepare_search(self._lease, with_layers(spec, family), trials)
         never = datetime.max.replace(tzinfo=UTC)
         for trial in sorted(trials, key=lambda trial: trial.ended_at or never):
             if trial.state.is_final:
                 self._count(trial)
             else:
                 self._attempts.add(trial)
-        return search
+        with self._renewing():
+            return search, Overseer(self._lease, trials=trials)
 
     def _renew_when_due(self) -> Order:
         if time.monotonic() < self._renew_at:
@@ -115,13 +124,24 @@ class Driver:
         self._renew_at = time.monotonic() + self._settings.renew_seconds
         return order
 
-    def _fill_slots(self, search: JobSearch) -> list[Trial]:
-        while self._attempts.has_free_slot and (request := search.propose()) is not None:
-            self._attempts.add(self._lease.announce(request))
+    def _fill_slots(self, search: JobSearch, overseer: Overseer) -> list[Trial]:
+        while self._attempts.has_free_slot and (request := self._propose(search)) is not None:
+            trial = self._lease.announce(request)
+            overseer.begin(trial)
+            self._attempts.add(trial)
         return self._attempts.start_waiting()
 
-    def _learn(self, search: JobSearch, ended: list[Trial]) -> None:
+    def _propose(self, search: JobSearch) -> TrialRequest | None:
+        with self._renewing():
+            return search.propose()
+
+    def _renewing(self) -> AbstractContextManager[None]:
+        # Rebuilding a long search, or a proposal of a Gaussian process, takes seconds.
+        return renewing(self._lease, every_seconds=self._settings.renew_seconds)
+
+    def _learn(self, search: JobSearch, overseer: Overseer, ended: list[Trial]) -> None:
         for trial in ended:
+            overseer.end(trial)
             search.tell(trial)
             self._count(trial)
             accuracy = trial.validation_accuracy
@@ -138,13 +158,14 @@ class Driver:
         failed = trial.state is TrialState.FAILED
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
 
-    def _judge(self) -> JobEnd:
+    def _judge(self, search: JobSearch) -> JobEnd:
         # A trial may hear of a cancel before the driver does.
         if self._lease.renew() is Order.STOP:
             return JobEnd(state=JobState.CANCELLED)
         if self._lease.client.has_networks(self._job.id):
-            return JobEnd(state=JobState.SUCCEEDED)
-        return self._failed("no trial gave a network")
+            reason = outcome(self._lease, search)
+            return JobEnd(state=JobState.SUCCEEDED, reason=reason)
+        return self._failed("; ".join(["no trial gave a network", *search.notes()]))
 
     def _failed(self, what: str) -> JobEnd:
         last = self._last_without_network

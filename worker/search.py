@@ -1,139 +1,149 @@
 """What a job's search tries next: one Optuna study per method, rebuilt from the trials."""
 
-import hashlib
-import warnings
-from collections.abc import Iterable
-
-import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState as StudyState
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from shrinknets.wire import (
+    TRAINING_PARAMS,
     FixedL2Search,
+    FixedSearch,
     JobSpec,
-    LogRange,
     Method,
     Params,
-    Sampler,
+    PathRun,
+    ShrinkNetsSearch,
     Trial,
     TrialRequest,
-    TrialState,
+    Tuned,
 )
+from worker.method_search import MethodSearch
+from worker.seeds import derive_seed
 from worker.sizes import suggest_sizes
+from worker.spaces import Asking, Suggesting
 
-
-def derive_seed(job_seed: int, method: Method, number: int, *, purpose: str) -> int:
-    """A seed below 2**31 that depends on nothing else, so that any trial can be run again."""
-    text = f"{purpose}/{job_seed}/{method.value}/{number}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1
+__all__ = ["JobSearch", "derive_seed", "suggest"]
 
 
 class JobSearch:
     """Proposes the trials of a job, fairly among its methods."""
 
-    def __init__(self, spec: JobSpec, trials: Iterable[Trial] = ()) -> None:
-        """Take up the search where `trials`, in the order of their creation, left it."""
+    def __init__(
+        self,
+        spec: JobSpec,
+        trials: Iterable[Trial] = (),
+        *,
+        fits: Callable[[Method, Params], bool] | None = None,
+        earlier: Iterable[Trial] = (),
+    ) -> None:
+        """Take up the search where `trials` left it.
+
+        Args:
+            spec: of the job.
+            trials: all that the service knows of the job, in any order.
+            fits: whether a candidate keeps the job's limits, as far as counting tells.
+            earlier: trials of other jobs, known from the start.
+        """
         self._spec = spec
-        self._searches = {
-            method: MethodSearch(spec, method, count)
-            for method, count in spec.methods.chosen().items()
+        known, taken_over = _by_method(trials), _by_method(earlier)
+        self.searches = {
+            method: MethodSearch(
+                spec,
+                method,
+                suggest=suggest,
+                fits=None if fits is None else partial(fits, method),
+                earlier=taken_over.get(method, []),
+            )
+            for method in spec.methods.chosen()
         }
-        for trial in sorted(trials, key=lambda trial: trial.number):
-            self._searches[trial.method].restore(trial)
+        for method, search in self.searches.items():
+            search.restore(known.get(method, []))
+        self._num_announced = sum(map(len, known.values()))
 
     def propose(self) -> TrialRequest | None:
         """The next new trial, or None when every method has had its number.
 
         The method that is furthest behind comes next, which is round robin, restarts included.
         """
-        unfinished = [search for search in self._searches.values() if search.num_left > 0]
-        if not unfinished:
+        limit = self._spec.budget.trials
+        if limit is not None and self._num_announced >= limit:
             return None
-        return min(unfinished, key=lambda search: search.num_asked).ask()
+        unfinished = [search for search in self.searches.values() if search.num_left > 0]
+        for search in sorted(unfinished, key=lambda search: search.num_asked):
+            if (request := search.ask()) is not None:
+                self._num_announced += 1
+                return request
+        return None
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial that ended."""
-        self._searches[trial.method].tell(trial)
+        self.searches[trial.method].tell(trial)
 
+    def stop(self, reason: str) -> None:
+        """Propose nothing more."""
+        for search in self.searches.values():
+            search.stop(reason)
 
-class MethodSearch:
-    """The search of one method; trial numbers are the study's own."""
-
-    def __init__(self, spec: JobSpec, method: Method, num_trials: int) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._spec = spec
-        self._method = method
-        self._num_trials = num_trials
-        self._study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=0))
-
-    @property
-    def num_asked(self) -> int:
-        return len(self._study.get_trials(deepcopy=False))
-
-    @property
-    def num_left(self) -> int:
-        return self._num_trials - self.num_asked
-
-    def ask(self) -> TrialRequest:
-        number = self.num_asked
-        seed = self._spec.seed
-        # A sampler of its own per trial: a restart then neither repeats nor changes a proposal.
-        self._study.sampler = _make_sampler(
-            self._spec.sampler, derive_seed(seed, self._method, number, purpose="sampler")
-        )
-        params = suggest(self._study.ask(), self._spec, self._method)
-        return TrialRequest(
-            method=self._method,
-            number=number,
-            params=params,
-            seed=derive_seed(seed, self._method, number, purpose="trial"),
-        )
-
-    def restore(self, trial: Trial) -> None:
-        """Add a trial that the service knows already; they must come by rising number."""
-        assert trial.number == self.num_asked, (trial.number, self.num_asked)
-        self._study.enqueue_trial(dict(trial.params))
-        suggest(self._study.ask(), self._spec, self._method)
-        if trial.state.is_final:
-            self.tell(trial)
-
-    def tell(self, trial: Trial) -> None:
-        accuracy = trial.validation_accuracy
-        useful = {TrialState.COMPLETE, TrialState.INFEASIBLE, TrialState.PRUNED}
-        if trial.state in useful and accuracy is not None:
-            self._study.tell(trial.number, accuracy)
+    def notes(self) -> list[str]:
+        """What is to be said about the search at its end, in words."""
+        ends = {
+            method: reason
+            for method, search in self.searches.items()
+            if (reason := search.exhausted_because or search.enough_because)
+        }
+        limit = self._spec.budget.trials
+        if len(ends) == len(self.searches) and len(set(ends.values())) == 1:
+            said = [next(iter(ends.values()))]
         else:
-            self._study.tell(trial.number, state=StudyState.FAIL)
+            said = [f"{method.value}: {reason}" for method, reason in ends.items()]
+        if limit is not None and self._num_announced >= limit:
+            said.append(f"the budget of {limit} trials was used up")
+        return said + [note for s in self.searches.values() if (note := s.note_of_earlier())]
 
 
-def suggest(trial: optuna.Trial, spec: JobSpec, method: Method) -> Params:
-    """The parameters that the study proposes for a trial of this method."""
+def _by_method(trials: Iterable[Trial]) -> Mapping[Method, list[Trial]]:
+    """The trials of each method by rising number, those of an earlier job first."""
+    found: dict[Method, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.number, trial.id)):
+        found.setdefault(trial.method, []).append(trial)
+    return found
+
+
+def suggest(trial: Suggesting, spec: JobSpec, method: Method) -> Params:
+    """The parameters that the study proposes for a trial of this method, user-set ones included."""
+    search = spec.methods.search_of(method)
+    asking = Asking(trial, search.fix)
+    own: Params
     match method:
         case Method.SHRINKNETS:
-            assert spec.methods.shrinknets is not None
-            return {"lam": _log_uniform(trial, "lam", spec.methods.shrinknets.lam)}
+            assert isinstance(search, ShrinkNetsSearch)
+            own = {"lam": asking.log_uniform("lam", search.lam)}
         case Method.PATH:
-            return {}
+            own = {}
         case Method.FIXED:
-            assert spec.methods.fixed is not None
-            return suggest_sizes(trial, spec, spec.methods.fixed)
+            assert isinstance(search, FixedSearch)
+            own = suggest_sizes(asking, spec, search)
         case Method.FIXED_L2:
-            search = spec.methods.fixed_l2
             assert isinstance(search, FixedL2Search)
-            sizes = suggest_sizes(trial, spec, search)
-            return {**sizes, "l2": _log_uniform(trial, "l2", search.l2)}
+            sizes = suggest_sizes(asking, spec, search)
+            own = {**sizes, "l2": asking.log_uniform("l2", search.l2)}
+    return {
+        **own,
+        **({} if isinstance(search, PathRun) else _suggest_training(asking, search)),
+        **_set_by_user(own, search.fix),
+    }
 
 
-def _log_uniform(trial: optuna.Trial, name: str, limits: LogRange) -> float:
-    return trial.suggest_float(name, limits.low, limits.high, log=True)
+def _suggest_training(asking: Asking, search: Tuned) -> Params:
+    found: Params = {}
+    if search.lr is not None:
+        found["lr"] = asking.log_uniform("lr", search.lr)
+    if search.weight_decay is not None:
+        found["weight_decay"] = asking.log_uniform("weight_decay", search.weight_decay)
+    if search.batch_size:
+        found["batch_size"] = asking.one_of("batch_size", search.batch_size)
+    return found
 
 
-def _make_sampler(sampler: Sampler, seed: int) -> BaseSampler:
-    match sampler:
-        case Sampler.RANDOM:
-            return RandomSampler(seed=seed)
-        case Sampler.TPE:
-            with warnings.catch_warnings():
-                # `group` is what makes widths that only deep networks have part of the model.
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return TPESampler(seed=seed, multivariate=True, group=True)
+def _set_by_user(own: Params, fix: Mapping[str, float | int]) -> Params:
+    """Training parameters; of the method's own there are only those that the network has."""
+    return {name: value for name, value in fix.items() if name in own or name in TRAINING_PARAMS}

@@ -1,7 +1,7 @@
 """The worker's side of the HTTP API: typed calls, retried while the service is away."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Self, TypeVar
 
@@ -14,19 +14,24 @@ from shrinknets.wire import (
     AttemptEnd,
     Claim,
     ClaimRequest,
+    Epochs,
+    EpochsRequest,
     Job,
     JobEnd,
     LogBatch,
     LogPlace,
     Network,
     NewCheckpoint,
+    NewEpochs,
     Order,
     Page,
     Problem,
+    Pruning,
     Record,
     RecordBatch,
     Renewal,
     Resumption,
+    Spent,
     Trial,
     TrialAssignment,
     TrialRequest,
@@ -98,6 +103,10 @@ class ServiceClient:
             "POST", f"{_WORKER}/claim", body=request, wait_seconds=request.wait_seconds
         )
         return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Claim, answer)
+
+    def get(self, path: str, model: type[Model]) -> Model:
+        """What the public API answers at a path below `/api/v1`."""
+        return _read(model, self.request("GET", _PUBLIC + path))
 
     def get_trial(self, trial_id: str) -> Trial:
         return _read(Trial, self.request("GET", f"{_PUBLIC}/trials/{trial_id}"))
@@ -203,6 +212,19 @@ class JobLease:
     def announce(self, request: TrialRequest) -> Trial:
         """Create a trial, or get the one that this method and number already have."""
         return _read(Trial, self._post(f"/jobs/{self.claim.job.id}/trials", request))
+
+    def read_epochs(self, after: Mapping[str, int]) -> dict[str, Epochs]:
+        """What these trials reported after the steps that are known, in one request."""
+        asked = EpochsRequest(after=dict(after))
+        return _read(NewEpochs, self._post(f"/jobs/{self.claim.job.id}/epochs", asked)).trials
+
+    def read_spent(self) -> Spent:
+        path = f"{_WORKER}/jobs/{self.claim.job.id}/spent"
+        return _read(Spent, self.client.request("GET", path, token=self.claim.token))
+
+    def prune(self, trial_id: str, reason: str) -> Trial:
+        """Ask a running trial to end after the epoch that it is in."""
+        return _read(Trial, self._post(f"/trials/{trial_id}/prune", Pruning(reason=reason)))
 
     def start_attempt(self, trial_id: str) -> Attempt:
         """Move a waiting trial to running; LeaseLostError also when it is not waiting."""

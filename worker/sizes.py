@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-import optuna
-
 from shrinknets.wire import MLP, FamilyOffer, FixedSearch, JobSpec, NetworkBounds, Params
+from worker.spaces import Asking
 
 LEAST_WIDTH = 4
 
@@ -23,7 +22,7 @@ def with_layers(spec: JobSpec, offer: FamilyOffer | None) -> JobSpec:
     return spec.model_copy(update={"network": network})
 
 
-def suggest_sizes(trial: optuna.Trial, spec: JobSpec, search: FixedSearch) -> Params:
+def suggest_sizes(asking: Asking, spec: JobSpec, search: FixedSearch) -> Params:
     """Depth and widths: `width_3` is that of the fourth layer, and a layer without is left out.
 
     The depth counts the layers that a network can do without: all of a perceptron's, the branches
@@ -37,7 +36,7 @@ def suggest_sizes(trial: optuna.Trial, spec: JobSpec, search: FixedSearch) -> Pa
     left = set(range(len(bounds)))
     if optional:
         low, high = (search.depth.low, search.depth.high) if search.depth else (1, len(optional))
-        sizes["depth"] = depth = trial.suggest_int("depth", low, high)
+        sizes["depth"] = depth = asking.whole("depth", low, high)
         left -= set(optional) - set(_kept(spec.network, optional, depth))
     for layer, bound in enumerate(bounds):
         if layer not in left or bound == 0:
@@ -45,7 +44,7 @@ def suggest_sizes(trial: optuna.Trial, spec: JobSpec, search: FixedSearch) -> Pa
         low, high = min(LEAST_WIDTH, bound), bound
         if search.width is not None:
             low, high = search.width.low, search.width.high
-        sizes[f"width_{layer}"] = trial.suggest_int(f"width_{layer}", low, high, log=True)
+        sizes[f"width_{layer}"] = asking.whole(f"width_{layer}", low, high, log=True)
     return sizes
 
 

@@ -7,10 +7,23 @@ from fastapi import APIRouter, Request, Response
 from service.access import Caller
 from service.api.dependencies import JobId, ServicesOf, StoreOf, Token, TrialId
 from service.errors import UnavailableError
-from service.store import attempts, leases, trials
+from service.store import attempts, leases, progress, trials
 from service.waiting import Waiting
 from shrinknets import logs
-from shrinknets.wire import Attempt, Claim, ClaimRequest, Job, JobEnd, Renewal, Trial, TrialRequest
+from shrinknets.wire import (
+    Attempt,
+    Claim,
+    ClaimRequest,
+    EpochsRequest,
+    Job,
+    JobEnd,
+    NewEpochs,
+    Pruning,
+    Renewal,
+    Spent,
+    Trial,
+    TrialRequest,
+)
 
 router = APIRouter(tags=["worker"])
 
@@ -78,3 +91,27 @@ def start_attempt(trial_id: TrialId, token: Token, services: ServicesOf) -> Atte
     seconds = services.settings.attempt_lease_seconds
     with services.store.writing() as tx:
         return attempts.start_attempt(tx, trial_id, token, lease_seconds=seconds)
+
+
+@router.post("/trials/{trial_id}/prune", summary="End a trial early")
+def prune(trial_id: TrialId, pruning: Pruning, token: Token, store: StoreOf) -> Trial:
+    """Ask a running trial to end after its epoch; asks for the token of the job's lease.
+
+    The trial hears of it with its next post. One that does not run is left as it is.
+    """
+    with store.writing() as tx:
+        return progress.prune_trial(tx, trial_id, token, reason=pruning.reason)
+
+
+@router.post("/jobs/{job_id}/epochs", summary="Read new epochs of trials")
+def read_epochs(job_id: JobId, asked: EpochsRequest, token: Token, store: StoreOf) -> NewEpochs:
+    """What these trials of the job reported after the steps that are known, all in one answer."""
+    with store.reading() as tx:
+        return NewEpochs(trials=progress.read_epochs(tx, job_id, token, asked.after))
+
+
+@router.get("/jobs/{job_id}/spent", summary="Read what a job has spent")
+def read_spent(job_id: JobId, token: Token, store: StoreOf) -> Spent:
+    """Seconds and training so far, by the service's tables: they outlive workers."""
+    with store.reading() as tx:
+        return progress.read_spent(tx, job_id, token)

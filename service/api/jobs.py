@@ -89,6 +89,7 @@ def submit(
     if dry_run:
         with services.store.reading() as tx:
             data = datasets.require_dataset(tx, submission.dataset)
+            jobs.require_earlier_jobs(tx, submission.warm_start)
             asked = families.settle(tx, submission)
             pace = seconds_per_epoch(tx, asked.dataset, asked.network.family)
         plan = plan_of(

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import JobId, MaxMacs, MaxParameters, Part, StoreOf
-from service.store import networks, trial_lists
-from shrinknets.wire import Method, Network, Page, Trial, TrialSort, TrialState
+from service.store import configurations, networks, trial_lists
+from shrinknets.wire import Configuration, Method, Network, Page, Trial, TrialSort, TrialState
 
 MAX_POINTS = 200
 """Of a curve in a list of trials; all epochs of one trial are to be had by themselves."""
@@ -38,6 +38,13 @@ def list_trials(
         return trial_lists.list_trials(
             tx, job_id, part, states=state, methods=method, sort=sort, points=curves
         )
+
+
+@router.get("/configurations", summary="List a job's configurations")
+def list_configurations(job_id: JobId, part: Part, store: StoreOf) -> Page[Configuration]:
+    """Each set of parameters with mean and spread over its trainings, the oldest first."""
+    with store.reading() as tx:
+        return configurations.list_configurations(tx, job_id, part)
 
 
 @router.get("/networks", summary="List a job's networks")

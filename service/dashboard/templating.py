@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from service.access import Identity
 from service.dashboard import words
 from service.dashboard.assets import asset_url
+from service.dashboard.search_facts import search_facts
 
 
 @cache
@@ -21,7 +22,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset_url, "words": words}
+    environment.globals |= {"asset": asset_url, "words": words, "search_facts": search_facts}
     return environment
 
 

@@ -134,6 +134,8 @@ def end_attempt(tx: Writing, attempt_id: str, token: str, end: AttemptEnd) -> Tr
     if not moved:
         return _ended_before(tx, attempt_id, token, end.state)
     job_id, trial_id = moved[0].job_id, moved[0].trial_id
+    if end.state is TrialState.PRUNED and not end.reason:
+        end = end.model_copy(update={"reason": get_attempt_row(tx, attempt_id).prune_reason or ""})
     if end.records:
         _take_records(tx, job_id, trial_id, end.records)
     if end.networks:
@@ -176,6 +178,8 @@ def _summary_of(network: NetworkResult) -> dict[str, Any]:
         "validation_accuracy": network.validation_accuracy,
         "widths": network.widths,
         "parameters": network.parameters,
+        "macs": network.macs,
+        "latency_ms": network.latency_ms,
     }
 
 

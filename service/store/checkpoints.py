@@ -88,6 +88,8 @@ def go_back(tx: Writing, trial_id: str, step: int) -> None:
             validation_accuracy=None,
             widths=[],
             parameters=None,
+            macs=None,
+            latency_ms=None,
             reported_at=None,
         )
     )

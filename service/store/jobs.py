@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
 from sqlalchemy import exists as sql_exists
 
-from service.errors import ConflictError, NotFoundError
+from service.errors import ConflictError, InvalidInputError, NotFoundError
 from service.store.clock import now
 from service.store.datasets import hold_dataset
 from service.store.families import settle
@@ -52,6 +52,7 @@ def create_job(
     if share is not None:
         require_queue_room(tx, share)
     hold_dataset(tx, spec.dataset)
+    require_earlier_jobs(tx, spec.warm_start)
     spec = settle(tx, spec)
     job_id = job_id or new_id(Kind.JOB)
     chosen = spec.methods.chosen()
@@ -65,7 +66,7 @@ def create_job(
             dataset=spec.dataset,
             priority=priority,
             key_id=share.key_id if share else None,
-            total_trials=sum(chosen.values()),
+            total_trials=spec.total_trials,
             created_at=now(),
         )
     )
@@ -93,6 +94,13 @@ def change_job(tx: Writing, job_id: str, patch: JobPatch) -> Job:
         set_labels(tx, job_id, patch.labels)
     tx.tell("job", job_id=job_id)
     return get_job(tx, job_id)
+
+
+def require_earlier_jobs(tx: Reading, job_ids: Sequence[str]) -> None:
+    """Raises InvalidInputError that names the first job that is not there."""
+    for place, job_id in enumerate(job_ids):
+        if not exists(tx, job_id):
+            raise InvalidInputError(f"warm_start.{place}", job_id, "the id of a job that there is")
 
 
 def exists(tx: Reading, job_id: str) -> bool:

@@ -139,12 +139,14 @@ def renew_attempt(tx: Writing, attempt_id: str, token: str, *, lease_seconds: fl
             lease_expires_at=now(plus_seconds=lease_seconds),
             seen_at=func.coalesce(attempts.c.seen_at, now()),
         )
-        .returning(attempts.c.job_id, attempts.c.trial_id)
+        .returning(attempts.c.job_id, attempts.c.trial_id, attempts.c.prune_reason)
     ).one_or_none()
     if row is None:
         get_attempt_row(tx, attempt_id)
         raise LeaseLostError("attempt", attempt_id)
     order = _order(get_row(tx, row.job_id))
+    if order is Order.CONTINUE and row.prune_reason is not None:
+        order = Order.PRUNE
     return Held(job_id=row.job_id, trial_id=row.trial_id, order=order)
 
 
@@ -244,6 +246,8 @@ def _state_to_leave_in(row: Row[Any], wished: JobState) -> JobState:
             return JobState.PAUSED
         case Order.CONTINUE:
             return JobState.QUEUED
+        case Order.PRUNE:
+            raise AssertionError("jobs are not pruned")
         case order:
             assert_never(order)
 

@@ -73,6 +73,7 @@ def summarise(tx: Writing, trial_id: str) -> None:
             validation_accuracy=last(records.c.validation_accuracy),
             widths=last(records.c.widths),
             parameters=last(records.c.parameters),
+            macs=last(records.c.macs),
             reported_at=now(),
         )
     )

@@ -16,6 +16,7 @@ from rich.text import Text
 from shrinknets import wire
 from shrinknets._client import Client
 from shrinknets._job import Job
+from shrinknets.cli import _search_options as options
 from shrinknets.frontier import frontier
 from shrinknets.report import frontier_table, method_table, summarise
 
@@ -69,6 +70,18 @@ def submit(
         list[wire.ExportFormat] | None,
         typer.Option(help="Store the best networks of each trial as this too; once for each."),
     ] = None,
+    sampler: options.SamplerOption = None,
+    pruner: options.PrunerOption = None,
+    objective: options.ObjectiveOption = None,
+    terminator: options.TerminatorOption = None,
+    repeats: options.Repeats = None,
+    max_parameters: options.MaxParameters = None,
+    max_macs: options.MaxMacs = None,
+    max_latency_ms: options.MaxLatency = None,
+    budget_trials: options.BudgetTrials = None,
+    budget_seconds: options.BudgetSeconds = None,
+    budget_macs: options.BudgetMacs = None,
+    warm_start: options.WarmStart = None,
     seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
     name: Annotated[str, typer.Option(help="For people.")] = "",
     label: Annotated[
@@ -94,10 +107,13 @@ def submit(
         "precision": precision,
         "compile": compiled or None,
     }
+    limits = options.limits_of(max_parameters, max_macs, max_latency_ms)
+    budget = options.budget_of(budget_trials, budget_seconds, budget_macs)
+    kinds = (sampler, pruner, objective, terminator, repeats, limits, budget, warm_start)
     with Client(url) as client:
         if spec is not None:
             others = (dataset, method, trials, family, width, export, label, priority)
-            if any((*others, trial_seconds, *training.values())):
+            if any((*others, *kinds, trial_seconds, *training.values())):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
                 )
@@ -110,6 +126,14 @@ def submit(
                 family=family,
                 widths=width,
                 training={k: v for k, v in training.items() if v is not None} or None,
+                sampler=sampler,
+                pruner=pruner,
+                objective=objective,
+                terminator=terminator,
+                repeats=repeats,
+                constraints=limits,
+                budget=budget,
+                warm_start=warm_start or (),
                 trial_seconds=trial_seconds,
                 exports=export or (),
                 seed=seed,

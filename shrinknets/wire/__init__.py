@@ -8,6 +8,7 @@ from shrinknets.wire.checkpoints import (
     Resumption,
 )
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
+from shrinknets.wire.configurations import Configuration, Spread
 from shrinknets.wire.datasets import (
     DATASET_PATTERN,
     BuiltInDataset,
@@ -52,6 +53,7 @@ from shrinknets.wire.outputs import (
     NetworkExport,
     TrialLog,
 )
+from shrinknets.wire.ranges import IntRange, LogRange
 from shrinknets.wire.results import (
     Curve,
     Event,
@@ -66,22 +68,32 @@ from shrinknets.wire.results import (
     Record,
     Trial,
 )
+from shrinknets.wire.search_options import (
+    Budget,
+    Constraints,
+    Objective,
+    ObjectiveKind,
+    Pruner,
+    PrunerKind,
+    Sampler,
+    SizeMeasure,
+    Terminator,
+    TerminatorKind,
+)
 from shrinknets.wire.sorts import DatasetSort, JobSort, NetworkSort, TrialSort
 from shrinknets.wire.spec import (
     FixedL2Search,
     FixedSearch,
-    IntRange,
     JobSpec,
-    LogRange,
     Methods,
     PathRun,
     Precision,
     Rule,
-    Sampler,
     ShrinkNetsSearch,
     TrainingSpec,
 )
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
+from shrinknets.wire.steering import Epochs, EpochsRequest, NewEpochs, Pruning, Spent
 from shrinknets.wire.submission import (
     IDEMPOTENCY_HEADER,
     CloneChanges,
@@ -93,6 +105,7 @@ from shrinknets.wire.submission import (
     Priority,
 )
 from shrinknets.wire.system import Storage, System, WorkerInfo, WorkerState
+from shrinknets.wire.tuning import TRAINING_PARAMS, Tuned
 
 __all__ = [
     "DATASET_PATTERN",
@@ -105,6 +118,7 @@ __all__ = [
     "MAX_LOG_TEXT",
     "MAX_WAIT_SECONDS",
     "MLP",
+    "TRAINING_PARAMS",
     "Artifact",
     "ArtifactKind",
     "Attempt",
@@ -112,12 +126,15 @@ __all__ = [
     "AttemptLog",
     "AttemptState",
     "AuditEntry",
+    "Budget",
     "BuiltInDataset",
     "CheckpointFile",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
     "Comparison",
+    "Configuration",
+    "Constraints",
     "Curve",
     "Dataset",
     "DatasetDetails",
@@ -125,6 +142,8 @@ __all__ = [
     "DatasetName",
     "DatasetSort",
     "DatasetSource",
+    "Epochs",
+    "EpochsRequest",
     "Event",
     "ExportFormat",
     "FamilyLayer",
@@ -156,6 +175,9 @@ __all__ = [
     "NetworkResult",
     "NetworkSort",
     "NewCheckpoint",
+    "NewEpochs",
+    "Objective",
+    "ObjectiveKind",
     "Order",
     "Outcome",
     "Page",
@@ -167,6 +189,9 @@ __all__ = [
     "Priority",
     "Problem",
     "Progress",
+    "Pruner",
+    "PrunerKind",
+    "Pruning",
     "Quartiles",
     "Record",
     "RecordBatch",
@@ -176,8 +201,13 @@ __all__ = [
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "SizeMeasure",
+    "Spent",
+    "Spread",
     "Storage",
     "System",
+    "Terminator",
+    "TerminatorKind",
     "Text",
     "TrainingSpec",
     "Trial",
@@ -186,6 +216,7 @@ __all__ = [
     "TrialRequest",
     "TrialSort",
     "TrialState",
+    "Tuned",
     "Wire",
     "WorkerInfo",
     "WorkerState",

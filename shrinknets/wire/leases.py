@@ -90,6 +90,9 @@ class TrialRequest(Wire):
     number: Count
     params: Params
     seed: Count
+    learned: tuple[Count, ...] = ()
+    """Numbers of the method's trials whose end the search has learned of since it announced the
+    trial before, in that order: a driver that takes over can then ask and tell as this one did."""
 
 
 class Attempt(Wire):
@@ -127,7 +130,8 @@ class AttemptEnd(Wire):
     model_config = _example(state="complete", records=[_RECORD], networks=[_NETWORK])
 
     state: TrialState
-    """`complete`, `infeasible`, `failed` or `cancelled`; `waiting` gives the trial back."""
+    """`complete`, `infeasible`, `pruned`, `failed` or `cancelled`; `waiting` gives the trial back.
+    """
     reason: Words = ""
     records: list[Record] = []
     networks: list[NetworkResult] = []

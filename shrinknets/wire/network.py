@@ -11,9 +11,11 @@ FAMILY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 MLP = "mlp"
 MLP_WIDTHS = (256, 256)
 MAX_MLP_LAYERS = 16
+MAX_LAYERS = 256
+MAX_WIDTH = 100_000
 
 FamilyName = Annotated[str, Field(pattern=FAMILY_PATTERN)]
-Bound = Annotated[int, Field(strict=True, ge=0, le=100_000)]
+Bound = Annotated[int, Field(strict=True, ge=0, le=MAX_WIDTH)]
 
 
 class NetworkBounds(Wire):
@@ -22,7 +24,7 @@ class NetworkBounds(Wire):
     family: FamilyName = MLP
     """`mlp`, `residual_mlp`, `lenet5`, `vgg11` to `vgg19`, `resnet20` to `resnet56`, or one that a
     package adds on the workers; `GET /api/v1/families` lists what there is."""
-    widths: Annotated[tuple[Bound, ...], Field(min_length=1, max_length=256)] | None = None
+    widths: Annotated[tuple[Bound, ...], Field(min_length=1, max_length=MAX_LAYERS)] | None = None
     """Upper bound per layer, input side first; by default the family's own. 0 leaves a layer out
     where the family can do without it."""
 

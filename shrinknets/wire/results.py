@@ -91,6 +91,12 @@ class Trial(Wire):
     widths: list[int]
     """Alive features per hidden layer, as last reported."""
     parameters: int | None
+    macs: int | None = None
+    """Of the same network, for one example."""
+    latency_ms: float | None = None
+    """Of the chosen network, where the job limits it."""
+    learned: list[int] = []
+    """Numbers of the method's trials whose end the search learned of just before this one."""
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -129,6 +135,8 @@ class NetworkResult(Wire):
     step: Count
     """The epoch that it comes from, chosen by validation."""
     lam: float
+    latency_ms: float | None = None
+    """Of a forward pass of one example on a CPU, where the job limits it."""
     weights_sha256: Sha256
     weights_bytes: Count
     exports: NetworkExports = ()

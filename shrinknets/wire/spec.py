@@ -9,19 +9,27 @@ from shrinknets.wire._base import Storable, Wire, WrongFieldError
 from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.network import MLP, NetworkBounds
 from shrinknets.wire.outputs import Exports
+from shrinknets.wire.points import check_points
+from shrinknets.wire.ranges import IntRange, LogRange
+from shrinknets.wire.search_options import (
+    Budget,
+    Constraints,
+    Objective,
+    Pruner,
+    Sampler,
+    Terminator,
+    check_options,
+)
 from shrinknets.wire.states import Method
+from shrinknets.wire.tuning import Fix, Tuned
 
 # Strict: "10" where the number 10 belongs is a mistake in the caller's program, not a number.
 Trials = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-Width = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-PositiveFloat = Annotated[float, Field(strict=True, gt=0, le=1e6)]
 
 
-class Sampler(StrEnum):
-    """Which Optuna sampler proposes the next trial."""
-
-    TPE = "tpe"
-    RANDOM = "random"
+Repeats = Annotated[int, Field(strict=True, ge=1, le=100)]
+JobId = Annotated[str, Field(min_length=1, max_length=32), Storable]
+WarmStart = Annotated[tuple[JobId, ...], Field(max_length=20)]
 
 
 class Rule(StrEnum):
@@ -31,33 +39,7 @@ class Rule(StrEnum):
     SUBGRADIENT = "subgradient"
 
 
-class LogRange(Wire):
-    """A positive range that is searched log-uniformly, both ends included."""
-
-    low: PositiveFloat
-    high: PositiveFloat
-
-    @model_validator(mode="after")
-    def _not_upside_down(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low must not exceed high, got low={self.low:g}, high={self.high:g}")
-        return self
-
-
-class IntRange(Wire):
-    """A range of whole numbers, both ends included."""
-
-    low: Width
-    high: Width
-
-    @model_validator(mode="after")
-    def _not_upside_down(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low must not exceed high, got low={self.low}, high={self.high}")
-        return self
-
-
-class ShrinkNetsSearch(Wire):
+class ShrinkNetsSearch(Tuned):
     """Search λ; each trial trains the widest network and shrinks it."""
 
     trials: Trials = 10
@@ -71,9 +53,10 @@ class PathRun(Wire):
 
     trials: Trials = 1
     """Runs with different seeds."""
+    fix: Fix = {}
 
 
-class FixedSearch(Wire):
+class FixedSearch(Tuned):
     """Search depth and widths of networks whose size stays as it is."""
 
     trials: Trials = 10
@@ -89,6 +72,9 @@ class FixedL2Search(FixedSearch):
 
     l2: LogRange = LogRange(low=1e-6, high=1e-2)
     """Coefficient of half the squared norm of the weights."""
+
+
+Search = ShrinkNetsSearch | PathRun | FixedSearch | FixedL2Search
 
 
 class Precision(StrEnum):
@@ -118,6 +104,12 @@ class Methods(Wire):
         """The number of trials of each method that the job runs, in a fixed order."""
         searches = {method: getattr(self, method.value) for method in Method}
         return {method: search.trials for method, search in searches.items() if search is not None}
+
+    def search_of(self, method: Method) -> "Search":
+        """The options of a method that the job runs."""
+        search: Search | None = getattr(self, method.value)
+        assert search is not None, method
+        return search
 
 
 class TrainingSpec(Wire):
@@ -156,6 +148,17 @@ class JobSpec(Wire):
     methods: Methods
     training: TrainingSpec = TrainingSpec()
     sampler: Sampler = Sampler.TPE
+    pruner: Pruner = Pruner()
+    objective: Objective = Objective()
+    constraints: Constraints = Constraints()
+    budget: Budget = Budget()
+    repeats: Repeats = 1
+    """Trainings of each configuration, with a seed of its own each; a method's `trials` counts
+    configurations."""
+    terminator: Terminator = Terminator()
+    warm_start: WarmStart = ()
+    """Ids of earlier jobs, whose finished trials of the same method the samplers know from the
+    start."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
     """Every trial's own seed follows from this, its method and its number."""
     trial_seconds: PositiveFloat | None = None
@@ -188,3 +191,19 @@ class JobSpec(Wire):
                     allowed=f"at most {narrowest}, the least of network.widths",
                 )
         return self
+
+    @model_validator(mode="after")
+    def _search_options_fit(self) -> Self:
+        check_options(self)
+        check_points(self)
+        return self
+
+    def trials_of_methods(self) -> dict[Method, int]:
+        """The trainings of each method, repeats counted, in a fixed order; a budget may end it."""
+        return {method: count * self.repeats for method, count in self.methods.chosen().items()}
+
+    @property
+    def total_trials(self) -> int:
+        """The trainings that the job runs at most."""
+        total = sum(self.trials_of_methods().values())
+        return total if self.budget.trials is None else min(total, self.budget.trials)

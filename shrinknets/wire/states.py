@@ -52,6 +52,8 @@ class Order(StrEnum):
     PAUSE = "pause"
     """Give the trial, or the job, back: it will go on later."""
     STOP = "stop"
+    PRUNE = "prune"
+    """End the trial early, as `pruned`: it promises less than others, or the budget is used up."""
 
 
 class Method(StrEnum):

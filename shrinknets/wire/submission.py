@@ -8,13 +8,22 @@ from shrinknets.wire._base import Storable, Wire
 from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.network import NetworkBounds
 from shrinknets.wire.outputs import Exports
+from shrinknets.wire.ranges import PositiveFloat
+from shrinknets.wire.search_options import (
+    Budget,
+    Constraints,
+    Objective,
+    Pruner,
+    Sampler,
+    Terminator,
+)
 from shrinknets.wire.spec import (
     EXAMPLE,
     JobSpec,
     Methods,
-    PositiveFloat,
-    Sampler,
+    Repeats,
     TrainingSpec,
+    WarmStart,
 )
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
@@ -79,6 +88,13 @@ class CloneChanges(Wire):
     methods: Methods | None = None
     training: TrainingSpec | None = None
     sampler: Sampler | None = None
+    pruner: Pruner | None = None
+    objective: Objective | None = None
+    constraints: Constraints | None = None
+    budget: Budget | None = None
+    repeats: Repeats | None = None
+    terminator: Terminator | None = None
+    warm_start: WarmStart | None = None
     seed: Seed | None = None
     trial_seconds: PositiveFloat | None = None
     exports: Exports | None = None

@@ -2,9 +2,9 @@
 
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from shrinknets.wire import AttemptEnd, ExportFormat, Order, TrialState
+from shrinknets.wire import AttemptEnd, Constraints, JobSpec, Order, TrialState
 from shrinknets_core import Collapse, EpochRecord, Run, TrainedNetwork, TrialEvent, serialise
 from worker.errors import LeaseLostError, ServiceUnreachableError
 from worker.service_client import AttemptLease
@@ -13,6 +13,7 @@ from worker.trial.endings import TimeLimit, ending_of, note_on, time_limit
 from worker.trial.environment import CHECKPOINT_SECONDS
 from worker.trial.exit_codes import ExitCode
 from worker.trial.exporting import Found, with_exports
+from worker.trial.limits import end_of, latency_of
 from worker.trial.reporter import GiveUp, Reporter
 from worker.trial.resuming import Train, take_up
 from worker.trial.stopping import Termination
@@ -46,11 +47,11 @@ def run_attempt(
     code = ExitCode.ENDED
     try:
         events, found = take_up(assignment, lease, train)
-        training = _Training(events, found, reporter, limit)
+        training = _Training(events, found, reporter, spec, limit)
         if isinstance(events, Run):
             training.checkpoint(Checkpointer(lease, reporter, every_seconds=checkpoint_seconds))
         with Termination() as termination:
-            end = training.run(termination, spec.exports, note=note_on(micro_batches))
+            end = training.run(termination, note=note_on(micro_batches))
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
@@ -70,11 +71,13 @@ class _Training:
         events: Iterator[TrialEvent],
         found: list[Found],
         reporter: Reporter,
+        spec: JobSpec,
         limit: TimeLimit | None,
     ) -> None:
         self._events = events
         self._found = found
         self._reporter = reporter
+        self._spec = spec
         self._limit = limit
         self._checkpointer: Checkpointer | None = None
 
@@ -82,24 +85,25 @@ class _Training:
         """Take checkpoints from now on; for a `Run` alone."""
         self._checkpointer = checkpointer
 
-    def run(
-        self, termination: Termination, exports: Sequence[ExportFormat], *, note: str
-    ) -> AttemptEnd:
+    def run(self, termination: Termination, *, note: str) -> AttemptEnd:
         """Train to the end, or until told to stop. Raises TimeLimitError.
 
         A trial that comes to a good end has the note as its reason.
         """
-        state, reason = TrialState.COMPLETE, note
+        collapse: Collapse | None = None
         for event in self._events:
             self._take(event)
             if isinstance(event, Collapse):
-                state, reason = TrialState.INFEASIBLE, event.reason
+                collapse = event
                 break
             if (end := self._end_early(termination)) is not None:
                 return end
-        return AttemptEnd(
-            state=state, reason=reason, networks=with_exports(self._found, exports, self._reporter)
-        )
+        networks = with_exports(self._found, self._spec.exports, self._reporter)
+        if collapse is not None:
+            return AttemptEnd(
+                state=TrialState.INFEASIBLE, reason=collapse.reason, networks=networks
+            )
+        return end_of(networks, self._spec.constraints, note=note)
 
     def _take(self, event: TrialEvent) -> None:
         match event:
@@ -108,7 +112,7 @@ class _Training:
                 if self._limit is not None:
                     self._limit.check()
             case TrainedNetwork():
-                self._found.append(_hand_in(event, self._reporter))
+                self._found.append(_hand_in(event, self._reporter, self._spec.constraints))
             case Collapse():
                 pass
 
@@ -117,6 +121,10 @@ class _Training:
         match self._reporter.order:
             case Order.STOP:
                 return AttemptEnd(state=TrialState.CANCELLED, reason="stopped on request")
+            case Order.PRUNE:
+                # The service knows why: its driver said so there.
+                results = [one.result for one in self._found]
+                return AttemptEnd(state=TrialState.PRUNED, networks=results)
             case Order.PAUSE:
                 self._save(is_last=True)
                 return AttemptEnd(state=TrialState.WAITING, reason="paused on request")
@@ -137,9 +145,14 @@ class _Training:
             self._checkpointer.take_when_due(self._events, results)
 
 
-def _hand_in(network: TrainedNetwork, reporter: Reporter) -> Found:
+def _hand_in(network: TrainedNetwork, reporter: Reporter, limits: Constraints) -> Found:
     saved = serialise(network)
-    result = to_result(network, sha256=reporter.upload(saved), num_bytes=len(saved))
+    result = to_result(
+        network,
+        sha256=reporter.upload(saved),
+        num_bytes=len(saved),
+        latency_ms=latency_of(network, saved, limits),
+    )
     _log.info(
         "network %s: %d parameters, %.1f %% on validation, from epoch %d",
         *("-".join(map(str, result.widths)), result.parameters),

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from shrinknets.wire import Method, NetworkResult, Params, Phase, Record, TrialAssignment
+from shrinknets.wire import (
+    TRAINING_PARAMS,
+    Method,
+    NetworkResult,
+    Params,
+    Phase,
+    Record,
+    TrialAssignment,
+)
 from shrinknets_core import (
     EpochRecord,
     Split,
@@ -17,6 +25,7 @@ from shrinknets_core import (
 )
 from shrinknets_core.families import Family, get_family
 from worker.trial.dataset_cache import DatasetCache
+from worker.trial.limits import core_limits
 
 
 def train(
@@ -33,9 +42,8 @@ def train(
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
     split = _load(assignment, files)
-    options = TrainOptions(
-        **spec.training.model_dump(), seed=trial.seed, device=device, micro_batches=micro_batches
-    )
+    training = spec.training.model_dump() | _own_training(trial.params)
+    options = TrainOptions(**training, seed=trial.seed, device=device, micro_batches=micro_batches)
     family = get_family(spec.network.family)
     bounds = spec.network.widths or family.full_widths
     match trial.method:
@@ -48,6 +56,7 @@ def train(
                 family=family,
                 lam=_number(trial.params, "lam"),
                 rule=spec.methods.shrinknets.rule.value,
+                limits=core_limits(spec.constraints),
             )
         case Method.PATH:
             return follow_path(split, widths=bounds, options=options, family=family)
@@ -58,6 +67,11 @@ def train(
             l2 = _number(trial.params, "l2")
             widths = _widths(trial.params, family, bounds)
             return train_fixed(split, widths=widths, options=options, family=family, l2=l2)
+
+
+def _own_training(params: Params) -> Params:
+    """What the trial's parameters say in place of the job's training."""
+    return {name: params[name] for name in TRAINING_PARAMS if name in params}
 
 
 def _load(assignment: TrialAssignment, files: DatasetCache | None) -> Split:
@@ -85,7 +99,9 @@ def to_record(epoch: EpochRecord) -> Record:
     )
 
 
-def to_result(network: TrainedNetwork, *, sha256: str, num_bytes: int) -> NetworkResult:
+def to_result(
+    network: TrainedNetwork, *, sha256: str, num_bytes: int, latency_ms: float | None = None
+) -> NetworkResult:
     """The network as the service takes it; its weights are the artifact `sha256`."""
     return NetworkResult(
         widths=list(network.widths),
@@ -96,6 +112,7 @@ def to_result(network: TrainedNetwork, *, sha256: str, num_bytes: int) -> Networ
         test_accuracy=network.test_accuracy,
         step=network.step,
         lam=network.lam,
+        latency_ms=latency_ms,
         weights_sha256=sha256,
         weights_bytes=num_bytes,
     )

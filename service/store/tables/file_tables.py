@@ -54,6 +54,7 @@ networks = Table(
     Column("test_accuracy", Double, nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("lam", Double, nullable=False),
+    Column("latency_ms", Double),
     Column("weights_sha256", SHA256, ForeignKey("artifacts.sha256"), nullable=False),
     Column("weights_bytes", BigInteger, nullable=False),
     Index(None, "job_id", "seq"),

@@ -34,6 +34,10 @@ trials = Table(
     Column("validation_accuracy", Double),
     Column("widths", JSON, nullable=False),
     Column("parameters", BigInteger),
+    Column("macs", BigInteger),
+    Column("latency_ms", Double),
+    # Numbers of trials of the same method: what the search knew is part of how it proposed this.
+    Column("learned", JSON, nullable=False, server_default="[]"),
     Column("reported_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
@@ -55,6 +59,8 @@ attempts = Table(
     Column("lease_expires_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime),
     Column("trial_ended_as", one_of(TrialState, "trial_ended_as")),
+    # Why the job's driver wants the trial to end early; null while it does not.
+    Column("prune_reason", Text),
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Index(None, "job_id", "state"),

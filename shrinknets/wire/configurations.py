@@ -1,0 +1,30 @@
+"""What the trainings of one configuration came to together."""
+
+from shrinknets.wire._base import Wire
+from shrinknets.wire.results import Params
+from shrinknets.wire.states import Method
+
+
+class Spread(Wire):
+    """Mean and standard deviation of some numbers."""
+
+    mean: float
+    std: float
+    """Of a sample, so with n − 1; 0 where there is a single number."""
+
+
+class Configuration(Wire):
+    """The trainings of one set of parameters with different seeds."""
+
+    method: Method
+    configuration: int
+    """Counts from 0 within job and method; its trials have the numbers from here times the job's
+    `repeats` on."""
+    params: Params
+    trials: int
+    """Trainings that have begun or ended."""
+    ended: int
+    n: int
+    """Those with a network, of which the rest tells."""
+    validation_accuracy: Spread | None
+    parameters: Spread | None
