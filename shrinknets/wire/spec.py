@@ -10,7 +10,7 @@ from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.network import MLP, NetworkBounds
 from shrinknets.wire.outputs import Exports
 from shrinknets.wire.points import check_points
-from shrinknets.wire.ranges import IntRange, LogRange
+from shrinknets.wire.ranges import IntRange, LogRange, PositiveFloat
 from shrinknets.wire.search_options import (
     Budget,
     Constraints,
