@@ -234,11 +234,12 @@ def test_the_first_and_later_pages_of_many_jobs_are_read_by_index(many: Store) -
 
 @pytest.mark.slow
 def test_a_claim_out_of_many_jobs_goes_to_the_first_by_index(many: Store) -> None:
-    (plan, *_) = plans(many, lambda tx: leases.claim_job(tx, worker="w", lease_seconds=9))
-    assert_by_index(plan, "jobs")
-    assert "ix_jobs_queue" in plan
-    assert "Sort" not in plan
-    assert "TEMP B-TREE" not in plan
+    first, claiming, *_ = plans(many, lambda tx: leases.claim_job(tx, worker="w", lease_seconds=9))
+    assert "ix_jobs_queue" in first
+    for plan in (first, claiming):
+        assert_by_index(plan, "jobs")
+        assert "Sort" not in plan
+        assert "TEMP B-TREE" not in plan
 
 
 @pytest.mark.slow
