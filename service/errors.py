@@ -38,8 +38,8 @@ class FolderTakenError(ServiceError):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         super().__init__(
-            f"Another service runs on the data folder {folder}: stop it, choose another folder with "
-            "--data-dir or SHRINKNETS_DATA_DIR, or let both use a PostgreSQL database."
+            f"Another service runs on the data folder {folder}: stop it, choose another folder "
+            "with --data-dir or SHRINKNETS_DATA_DIR, or let both use a PostgreSQL database."
         )
 
 
