@@ -1,31 +1,38 @@
 """What tests of several packages need, and who runs beside whom."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.postgres import PostgresServer, running_postgres
 
 TOGETHER = "tests/sdk/"
-"""The slow tests of this folder share a server and a job that has ended."""
+"""The tests of this folder share a server and a job that has ended."""
 LONGEST = "tests/service/test_fuzzing.py"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks for groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, lest one process end long after the others."""
     items.sort(key=lambda item: -_weight(item))
-    for item in items:
-        if _is_slow(item) and item.nodeid.startswith(TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(TOGETHER))
 
 
 def _weight(item: pytest.Item) -> int:
-    return _is_slow(item) + (_is_slow(item) and item.nodeid.startswith((TOGETHER, LONGEST)))
+    is_slow = item.get_closest_marker("slow") is not None
+    return is_slow + (is_slow and item.nodeid.startswith((TOGETHER, LONGEST)))
 
 
-def _is_slow(item: pytest.Item) -> bool:
-    return item.get_closest_marker("slow") is not None
+class _Scheduling(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER if nodeid.startswith(TOGETHER) else nodeid
+
+
+# Not by xdist's own marks for groups, which this version of pytest does not see.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Each test goes to whoever is free, those of one group to the same process."""
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
