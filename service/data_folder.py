@@ -1,6 +1,7 @@
 """Lets one service at a time serve a data folder with an embedded database."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
@@ -9,6 +10,8 @@ from service.errors import FolderTakenError, UnavailableError
 from service.settings import Settings
 
 LOCK = "service.lock"
+EXTRA_SECONDS = 3.0
+"""For a predecessor to end, beyond what its last requests may take."""
 
 
 @contextmanager
@@ -38,9 +41,19 @@ def _open(settings: Settings) -> TextIO:
 
 
 def _lock(file: TextIO, settings: Settings) -> None:
+    # A predecessor that was told to stop may still be at it.
+    deadline = time.monotonic() + settings.shutdown_seconds + EXTRA_SECONDS
+    while not _is_locked(file):
+        if time.monotonic() > deadline:
+            raise FolderTakenError(settings.data_dir)
+        time.sleep(0.1)
+
+
+def _is_locked(file: TextIO) -> bool:
     # Some network file systems know no locks.
     with suppress(OSError):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderTakenError(settings.data_dir) from error
+        except BlockingIOError:
+            return False
+    return True

@@ -143,13 +143,13 @@ def test_a_port_that_is_taken_is_told_in_words(start: Starter) -> None:
 def test_a_data_folder_that_is_in_use_is_refused_until_its_service_is_gone(start: Starter) -> None:
     first = start()
     first.url()
-    status, errors = start().ends()
+    status, errors = start(SHUTDOWN_SECONDS="0.1").ends()
     assert status == 1
     assert errors.startswith("Another service runs on the data folder ")
     assert "SHRINKNETS_DATA_DIR" in errors
-    first.popen.kill()
-    first.ends()
-    assert start().url()
+    second = start(SHUTDOWN_SECONDS="20")
+    first.popen.send_signal(signal.SIGTERM)
+    assert second.url()
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
