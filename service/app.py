@@ -14,6 +14,7 @@ from service.access import Access, HostCheck, SecurityHeaders
 from service.api.dependencies import named_in_logs
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.claiming import ClaimDesk
 from service.feed import Feed
 from service.garbage import delete_dropped
 from service.housekeeping import housekeeping
@@ -77,6 +78,7 @@ def _assemble(settings: Settings) -> Services:
         bell=bell,
         feed=Feed(store, bell, max_readers=settings.max_streams),
         access=Access(store, settings),
+        desk=ClaimDesk(store, lease_seconds=settings.job_lease_seconds),
         metrics=metrics,
         readiness=Readiness(store, artifacts, limit_seconds=settings.ready_seconds),
     )

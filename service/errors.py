@@ -1,6 +1,7 @@
 """The tree of errors that the service raises; `problems` alone turns them into HTTP answers."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from shrinknets.wire import FieldError
@@ -28,6 +29,17 @@ class PortTakenError(ServiceError):
         super().__init__(
             f"Cannot listen on {host}, port {port}: {reason}. Stop the process that holds it, "
             "or choose another with --port or SHRINKNETS_PORT."
+        )
+
+
+class FolderTakenError(ServiceError):
+    """Another service process keeps its embedded database in the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(
+            f"Another service runs on the data folder {folder}: stop it, choose another folder "
+            "with --data-dir or SHRINKNETS_DATA_DIR, or let both use a PostgreSQL database."
         )
 
 

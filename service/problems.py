@@ -64,6 +64,12 @@ _STATUS: list[tuple[type[ServiceError], HTTPStatus, str]] = [
 ]
 
 
+_BODIES = {
+    "408": "The body came too slowly.",
+    "413": "The body is larger than this service takes.",
+}
+
+
 def install(app: FastAPI) -> None:
     """Let the app answer every error with a problem, and say so in its description."""
     app.exception_handler(ServiceError)(_service_error)
@@ -239,7 +245,15 @@ def _with_media_type(document: dict[str, Any]) -> dict[str, Any]:
                 if status >= "4" and content:
                     (model,) = content.values()
                     answer["content"] = {MEDIA_TYPE: model}
+            if "requestBody" in operation:
+                _describe_limits_of_bodies(operation["responses"])
     return document
+
+
+def _describe_limits_of_bodies(answers: dict[str, Any]) -> None:
+    # The middleware refuses them before any route is asked.
+    for status, words in _BODIES.items():
+        answers.setdefault(status, {"description": words, "content": answers["422"]["content"]})
 
 
 def _invalid(errors: list[FieldError]) -> JSONResponse:

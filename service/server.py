@@ -11,6 +11,7 @@ import uvicorn
 
 from service.app import create_app, prepare_database
 from service.bell import Bell
+from service.data_folder import held_folder
 from service.errors import PortTakenError
 from service.settings import Settings, is_loopback, unguarded_host
 from service.store import Store, keys
@@ -28,10 +29,15 @@ _logger = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; says on standard output where, once it answers.
 
-    Raises PortTakenError, SchemaError, UnavailableError, and SettingsError where it would be open
-    to strangers.
+    Raises PortTakenError, FolderTakenError, SchemaError, UnavailableError, and SettingsError where
+    it would be open to strangers.
     """
     configure_logging(settings.log_format, settings.log_level, secrets=settings.secrets())
+    with held_folder(settings):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     _keep_strangers_outside(settings)
     with _listen(settings.host, settings.port) as listener:
         # The app would do so too, but uvicorn answers its errors with a traceback.

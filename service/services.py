@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from service.access import Access
 from service.artifacts import Artifacts
 from service.bell import Bell
+from service.claiming import ClaimDesk
 from service.feed import Feed
 from service.metrics import Metrics
 from service.readiness import Readiness
@@ -23,6 +24,7 @@ class Services:
     bell: Bell
     feed: Feed
     access: Access
+    desk: ClaimDesk
     metrics: Metrics
     readiness: Readiness
     inspections: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

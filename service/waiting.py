@@ -8,7 +8,6 @@ from fastapi.concurrency import run_in_threadpool
 
 from service.access import Identity
 from service.services import Services
-from service.store import leases, workers
 from shrinknets.wire import Claim, ClaimRequest
 
 
@@ -52,11 +51,4 @@ class Waiting:
         return not await self.is_gone() and await self.services.access.is_still(self.caller)
 
     async def _try(self, asked: ClaimRequest) -> Claim | None:
-        return await run_in_threadpool(self._claim, asked)
-
-    def _claim(self, asked: ClaimRequest) -> Claim | None:
-        seconds = self.services.settings.job_lease_seconds
-        with self.services.store.writing() as tx:
-            claimed = leases.claim_job(tx, worker=asked.worker, lease_seconds=seconds)
-            workers.introduce(tx, asked)
-            return claimed
+        return await run_in_threadpool(self.services.desk.claim, asked)

@@ -160,6 +160,7 @@ class Client:
         dataset: str | None = None,
         method: str | None = None,
         label: str | Sequence[str] = (),
+        owner: str | None = None,
         text: str | None = None,
         sort: str | None = None,
     ) -> Iterator[Job]:
@@ -171,6 +172,7 @@ class Client:
             dataset: the data set that they train on.
             method: a method that they run.
             label: one or several labels, each `key:value` or `key`; jobs have all of them.
+            owner: of the key that they were submitted with.
             text: part of the name.
             sort: `created`, `ended`, `state` or `priority`, with a `-` to turn it round; by
                 default `-created`, the newest first.
@@ -180,6 +182,7 @@ class Client:
             "dataset": dataset,
             "method": method,
             "label": _several(label),
+            "owner": owner,
             "text": text,
             "sort": sort,
         }

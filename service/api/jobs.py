@@ -44,6 +44,7 @@ IdempotencyKey = Annotated[
 
 
 async def _filter(
+    *,
     state: Annotated[list[JobState], Query(description="In any of these states.")] = [],  # noqa: B006 (FastAPI copies it)
     dataset: Annotated[DatasetName | None, Query(description="On this data set.")] = None,
     method: Annotated[Method | None, Query(description="That run this method.")] = None,
@@ -51,10 +52,18 @@ async def _filter(
         list[Annotated[str, Query(pattern=LABEL)]],
         Query(max_length=8, description="With this label, `key:value` or `key`; all of several."),
     ] = [],  # noqa: B006
+    owner: Annotated[
+        Text, Query(max_length=200, description="Submitted with a key of this owner.")
+    ] = "",
     text: Annotated[Text, Query(max_length=200, description="Part of the name.")] = "",
 ) -> JobFilter:
     return JobFilter(
-        states=tuple(state), dataset=dataset, method=method, labels=tuple(label), text=text
+        states=tuple(state),
+        dataset=dataset,
+        method=method,
+        labels=tuple(label),
+        owner=owner,
+        text=text,
     )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, exists, select
 from service.store.jobs import build_jobs
 from service.store.labels import has_label
 from service.store.paging import Slice, Sort, read_sorted_page
-from service.store.tables import job_methods, jobs
+from service.store.tables import job_methods, jobs, keys
 from service.store.transactions import Reading
 from shrinknets.wire import Job, JobSort, JobState, Method, Page
 
@@ -29,6 +29,8 @@ class JobFilter:
     method: Method | None = None
     labels: tuple[str, ...] = ()
     """All of these, each `key:value` or a key alone."""
+    owner: str = ""
+    """Submitted with a key of this owner."""
     text: str = ""
     """Part of the name, in capitals or not."""
 
@@ -42,6 +44,9 @@ class JobFilter:
             # Asked job by job: many run the same few methods, so the order of the list leads.
             runs_it = job_methods.c.method == self.method
             found.append(exists().where(job_methods.c.job_id == jobs.c.id, runs_it))
+        if self.owner:
+            mine = select(keys.c.id).where(keys.c.owner == self.owner)
+            found.append(jobs.c.key_id.in_(mine))
         if self.text:
             part = self.text.casefold()
             found.append(jobs.c.folded_name.contains(part, autoescape=True))

@@ -1,10 +1,23 @@
 """Leases: who may write for a job or an attempt, until when, and what follows when it ends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, Double, Row, bindparam, func, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Double,
+    Integer,
+    Row,
+    String,
+    bindparam,
+    column,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.errors import LeaseLostError, NotFoundError
@@ -41,45 +54,66 @@ def claim_job(tx: Writing, *, worker: str, lease_seconds: float) -> Claim | None
 
     None where nothing is queued.
     """
-    token = new_token()
+    claims = claim_jobs(tx, [worker], lease_seconds=lease_seconds)
+    return claims[0] if claims else None
+
+
+def claim_jobs(tx: Writing, workers: Sequence[str], *, lease_seconds: float) -> list[Claim]:
+    """Give each worker a job, the first the one that comes first in the queue.
+
+    Returns the claims in the order of the workers; the last go without where too few are queued.
+    """
+    ids = tx.connection.execute(_FIRST, {"at_most": len(workers)}).scalars().all()
+    if not ids:
+        return []
+    tokens = {job_id: new_token() for job_id in ids}
+    given = {
+        job_id: {"worker": worker, "token_digest": digest(tokens[job_id])}
+        for job_id, worker in zip(ids, workers, strict=False)
+    }
     moved = run_move(
-        tx,
-        JOBS,
-        _claiming(),
-        after=JobState.RUNNING,
-        claimed_by=worker,
-        claimed_with=digest(token),
-        claimed_for=lease_seconds,
+        tx, JOBS, _claiming(), after=JobState.RUNNING, given=given, lease_seconds=lease_seconds
     )
-    if not moved:
-        return None
-    tx.facts.append(Claimed())
-    (row,) = moved
-    # Most have neither trials nor labels yet, and others wait for this transaction to end.
-    job = build_jobs(tx, [row])[0] if row.has_more else build_bare_job(row)
-    return Claim(job=job, token=token, lease_seconds=lease_seconds)
+    # What the first statement locked, nobody else can have moved.
+    assert len(moved) == len(ids)
+    tx.facts.extend(Claimed() for _ in ids)
+    rows = {row.id: row for row in moved}
+    built = _build(tx, [rows[job_id] for job_id in ids])
+    return [Claim(job=job, token=tokens[job.id], lease_seconds=lease_seconds) for job in built]
+
+
+_FIRST = (
+    select(jobs.c.id)
+    .where(jobs.c.state == JobState.QUEUED)
+    .order_by(jobs.c.priority.desc(), jobs.c.seq)
+    .limit(bindparam("at_most", type_=Integer()))
+    .with_for_update(skip_locked=True, key_share=True)
+)
 
 
 @cache
 def _claiming() -> ReturningUpdate[Any]:
     # Kept, because making the statement takes longer than running it.
-    first = (
-        select(jobs.c.id)
-        .where(jobs.c.state == JobState.QUEUED)
-        .order_by(jobs.c.priority.desc(), jobs.c.seq)
-        .limit(1)
-        .with_for_update(skip_locked=True, key_share=True)
+    given = func.json_each(bindparam("given", type_=JSON())).table_valued(
+        column("key", String()), column("value", JSON()), name="given"
     )
     return moving(
         JOBS,
-        jobs.c.id == first.scalar_subquery(),
+        jobs.c.id == given.c.key,
         before=JobState.QUEUED,
         after=JobState.RUNNING,
         reason="",
-        worker=bindparam("claimed_by"),
-        token_digest=bindparam("claimed_with"),
-        lease_expires_at=now(plus_seconds=bindparam("claimed_for", type_=Double())),
-    ).returning(*(column for column in jobs.c if column is not jobs.c.id), HAS_MORE)
+        worker=given.c.value["worker"].as_string(),
+        token_digest=given.c.value["token_digest"].as_string(),
+        lease_expires_at=now(plus_seconds=bindparam("lease_seconds", type_=Double())),
+    ).returning(*(each for each in jobs.c if each is not jobs.c.id), HAS_MORE)
+
+
+def _build(tx: Writing, rows: Sequence[Row[Any]]) -> list[Job]:
+    # Most have neither trials nor labels yet, and others wait for this transaction to end.
+    if any(row.has_more for row in rows):
+        return build_jobs(tx, rows)
+    return [build_bare_job(row) for row in rows]
 
 
 def hold_job(tx: Writing, job_id: str, token: str) -> Row[Any]:

@@ -1,6 +1,7 @@
 """Workers: who asked for jobs or renewed a lease, from where, and when last."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, delete, select, update
@@ -16,26 +17,38 @@ BEAT_SECONDS = 5.0
 SHOWN = 1_000
 
 
-def introduce(tx: Writing, worker: ClaimRequest) -> None:
-    """Note a worker that asks for a job, unless that was done a moment ago."""
+def introduce(tx: Writing, asking: Sequence[ClaimRequest]) -> None:
+    """Note workers that ask for jobs, unless that was done a moment ago."""
+    known = _find_fresh(tx, [one.worker for one in asking])
+    new = {one.worker: one for one in asking if not _is_known(one, known.get(one.worker))}
+    # In one order everywhere, lest two servers wait for each other.
+    told = [{"name": name, **_described(one)} for name, one in sorted(new.items())]
+    for rows in ([r for r in told if "families" in r], [r for r in told if "families" not in r]):
+        if rows:
+            _note(tx, rows)
+
+
+def _described(worker: ClaimRequest) -> dict[str, Any]:
     # A worker that has just started does not know its families yet: most likely they are the same.
     told = {"host", "device"} | ({"families"} if worker.families is not None else set())
-    described = worker.model_dump(mode="json", include=told)
-    row = _find_fresh(tx, worker.worker)
-    if row is not None and all(getattr(row, name) == value for name, value in described.items()):
-        return
+    return worker.model_dump(mode="json", include=told)
+
+
+def _note(tx: Writing, rows: Sequence[dict[str, Any]]) -> None:
     insert = (postgresql.insert if tx.dialect == "postgresql" else sqlite.insert)(workers)
-    values = {"name": worker.worker, "first_seen_at": now(), "last_seen_at": now(), **described}
-    changed = {"last_seen_at": now(), **described}
-    statement = insert.values(values)
+    statement = insert.values(first_seen_at=now(), last_seen_at=now())
+    changed = {name: statement.excluded[name] for name in rows[0] if name != "name"}
     tx.connection.execute(
-        statement.on_conflict_do_update(index_elements=[workers.c.name], set_=changed)
+        statement.on_conflict_do_update(
+            index_elements=[workers.c.name], set_={"last_seen_at": now(), **changed}
+        ),
+        rows,
     )
 
 
 def hear(tx: Writing, name: str) -> None:
     """Note a heartbeat of a worker that introduced itself, unless that was done a moment ago."""
-    if _find_fresh(tx, name) is None:
+    if not _find_fresh(tx, [name]):
         statement = update(workers).where(workers.c.name == name).values(last_seen_at=now())
         tx.connection.execute(statement)
 
@@ -83,12 +96,16 @@ def _is_forgotten(days: float) -> Any:
     return is_old & workers.c.name.not_in(busy.where(jobs.c.worker.is_not(None)))
 
 
-def _find_fresh(tx: Reading, name: str) -> Row[Any] | None:
+def _find_fresh(tx: Reading, names: Sequence[str]) -> dict[str, Row[Any]]:
     # Read before anything is written: most often nothing needs to be, and no row be locked.
     query = select(workers).where(
-        workers.c.name == name, workers.c.last_seen_at > now(plus_seconds=-BEAT_SECONDS)
+        workers.c.name.in_(names), workers.c.last_seen_at > now(plus_seconds=-BEAT_SECONDS)
     )
-    return tx.connection.execute(query).one_or_none()
+    return {row.name: row for row in tx.connection.execute(query)}
+
+
+def _is_known(worker: ClaimRequest, row: Row[Any] | None) -> bool:
+    return row is not None and all(getattr(row, k) == v for k, v in _described(worker).items())
 
 
 def _state(row: Row[Any], *, is_busy: bool) -> WorkerState:

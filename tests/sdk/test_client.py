@@ -92,6 +92,7 @@ def test_jobs_are_listed_the_newest_first_and_found_by_id(
     newer.wait(progress=False, timeout_seconds=60)
 
 
+@pytest.mark.alone
 def test_a_cancelled_job_stops_at_once_and_wait_tells(client: Client) -> None:
     job = client.submit(dataset="digits", methods=["path"], widths=[500], training={"epochs": 5000})
     while job.reload().info.progress.running == 0:

@@ -19,9 +19,9 @@ LIVE = 60.0
 OVER = -1.0
 
 
-def submit(store: Store) -> str:
+def submit(store: Store, *, priority: int = 0) -> str:
     with store.writing() as tx:
-        return jobs.create_job(tx, JobSpec.model_validate(spec())).id
+        return jobs.create_job(tx, JobSpec.model_validate(spec()), priority=priority).id
 
 
 def claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim:

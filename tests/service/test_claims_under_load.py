@@ -85,6 +85,7 @@ def test_claims_over_http_by_two_servers_give_each_job_once(settings: Settings) 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_job_of_a_killed_claimer_is_taken_over_after_its_lease_and_no_earlier(
     database_url: str, store: Store
 ) -> None:

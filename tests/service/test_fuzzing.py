@@ -16,15 +16,16 @@ from tests.service.actors import WorkerActor, network, ok, record
 from tests.service.guarded import bearer, make_key
 from tests.service.processes import ServiceProcess
 
-CASES = 2_500
+EXAMPLES = int(os.environ.get("FUZZING_EXAMPLES", "12"))
+"""For each operation, at most; 60 make more than 5,000 cases for each database."""
+CASES = 80 * EXAMPLES
 """At least so many for each database."""
-EXAMPLES = 30
-"""For each operation, at most."""
+LIMIT_SECONDS = 300 + 30 * EXAMPLES
 JOBS = 20
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(LIMIT_SECONDS + 100)
 def test_no_request_breaks_the_service_or_is_answered_otherwise_than_documented(
     store: Store, database_url: str, tmp_path: Path
 ) -> None:
@@ -95,6 +96,6 @@ def fuzz(url: str, key: str, known: dict[str, list[str]], folder: Path) -> tuple
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=LIMIT_SECONDS,
     )
     return done.stdout + done.stderr, done.returncode

@@ -113,7 +113,7 @@ def test_a_worker_that_is_silent_is_told_so_and_forgotten_in_the_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.writing() as tx:
-        workers.introduce(tx, ClaimRequest(worker="w"))
+        workers.introduce(tx, [ClaimRequest(worker="w")])
     with store.reading() as tx:
         assert workers.list_workers(tx, silent_seconds=5)[0].state == "idle"
         assert workers.list_workers(tx, silent_seconds=-10)[0].state == "silent"

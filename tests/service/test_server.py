@@ -140,6 +140,25 @@ def test_a_port_that_is_taken_is_told_in_words(start: Starter) -> None:
     assert "SHRINKNETS_PORT" in errors
 
 
+def test_a_data_folder_that_is_in_use_is_refused_until_its_service_is_gone(start: Starter) -> None:
+    first = start()
+    first.url()
+    status, errors = start(SHUTDOWN_SECONDS="0.1").ends()
+    assert status == 1
+    assert errors.startswith("Another service runs on the data folder ")
+    assert "SHRINKNETS_DATA_DIR" in errors
+    second = start(SHUTDOWN_SECONDS="20")
+    first.popen.send_signal(signal.SIGTERM)
+    assert second.url()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_services_with_one_database_server_may_share_a_folder(
+    start: Starter, database_url: str
+) -> None:
+    assert start(DATABASE_URL=database_url).url() != start(DATABASE_URL=database_url).url()
+
+
 def test_a_wrong_setting_is_told_in_words(start: Starter) -> None:
     status, errors = start(PORT="http").ends()
     assert status == 2
@@ -177,6 +196,8 @@ def test_with_a_key_the_service_opens_itself_to_the_network_and_asks_for_it(
         while client.get("/api/v1/jobs", headers=headers).status_code != 401:
             assert time.monotonic() < deadline
             time.sleep(0.2)
+    process.popen.kill()
+    process.ends()
     status, errors = start(HOST="0.0.0.0").ends()
     assert (status, "neither revoked nor expired" in errors) == (2, True)
 

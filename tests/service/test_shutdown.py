@@ -52,6 +52,7 @@ def submit_in_vain(client: httpx.Client) -> None:
         assert not client.post("/api/v1/jobs", json=spec()).is_success
 
 
+@pytest.mark.alone
 def test_a_slow_request_ends_and_a_stream_closes(process: ServiceProcess) -> None:
     with process.client() as client:
         worker = WorkerActor(client)
@@ -84,6 +85,7 @@ def test_a_slow_request_ends_and_a_stream_closes(process: ServiceProcess) -> Non
     assert stored.read_bytes() == b"x" * 1000
 
 
+@pytest.mark.alone
 def test_a_request_without_end_is_cut_off_at_the_limit(process: ServiceProcess) -> None:
     with process.client() as client:
         worker = WorkerActor(client)
@@ -103,6 +105,7 @@ def test_a_request_without_end_is_cut_off_at_the_limit(process: ServiceProcess) 
         assert 2.5 < time.monotonic() - before < 6
 
 
+@pytest.mark.alone
 def test_a_thread_that_hangs_does_not_keep_the_process(process: ServiceProcess) -> None:
     with (
         sqlite3.connect(process.folder / "shrinknets.db", isolation_level=None) as other,

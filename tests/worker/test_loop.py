@@ -9,7 +9,7 @@ import pytest
 from shrinknets.wire import FixedSearch, JobSpec, JobState, Methods
 from tests.worker.real_processes import RealService, RealWorker, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 def test_an_idle_worker_takes_a_job_at_once_and_stops_at_once(

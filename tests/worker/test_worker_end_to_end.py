@@ -114,6 +114,7 @@ def test_trials_share_a_fetched_data_set_and_need_no_key_for_it(
     assert cached.read_bytes() == content
 
 
+@pytest.mark.alone
 def test_a_cancelled_job_stops_within_two_seconds_and_leaves_no_process(
     real_service: RealService, start_worker: StartWorker, make_spec: MakeSpec
 ) -> None:
