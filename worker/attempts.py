@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,13 @@ class Attempts:
         engine: Engine,
         slots: int,
         cache: Path,
-        api_key: str | None = None,
+        trial_url: str | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
-        """Trials keep in `cache` what they fetch."""
+        """Trials keep in `cache` what they fetch, and reach the service at `trial_url`.
+
+        No log shows one of the `secrets`.
+        """
         self._lease = lease
         self._cache = cache
         self._engine = engine
@@ -54,7 +59,8 @@ class Attempts:
         self._waiting: deque[_Waiting] = deque()
         self._running: dict[str, _Running] = {}
         self._losses: Counter[str] = Counter()
-        self._logs = LogShipper(lease.client.url, secrets=[api_key] if api_key else [])
+        self._logs = LogShipper(lease.client.url, secrets=secrets)
+        self._trial_url = trial_url or lease.client.url
 
     @property
     def num_unfinished(self) -> int:
@@ -72,7 +78,7 @@ class Attempts:
         """Start what may start now; returns trials that turn out to have ended already."""
         ended: list[Trial] = []
         for _ in range(len(self._waiting)):
-            if len(self._running) >= self._slots:
+            if len(self._running) >= self._slots or not self._engine.can_start():
                 break
             waiting = self._waiting.popleft()
             if waiting.not_before > time.monotonic():
@@ -98,7 +104,7 @@ class Attempts:
             return self._ended_or_postponed(trial)
         self._running[attempt.id] = _Running(trial, attempt)
         environment = TrialEnvironment(
-            url=self._lease.client.url,
+            url=self._trial_url,
             attempt_id=attempt.id,
             token=attempt.token,
             cache=self._cache,
@@ -123,15 +129,29 @@ class Attempts:
             return [trial]
         if gone.exit_code == ExitCode.ENDED and trial.state is TrialState.WAITING:
             return self._postpone(trial)  # given back in order, as for a pause
-        self._losses[trial.id] += 1
-        if gone.exit_code in _LOST and self._losses[trial.id] <= _MAX_LOSSES:
-            return self._postpone(trial)
         lease = AttemptLease(self._lease.client, gone.attempt_id, running.attempt.token)
+        if self._is_worth_another(trial, gone):
+            return self._give_back(trial, lease, gone.reason)
         reason = "\n".join(filter(None, [gone.reason, gone.last_lines]))
         try:
             return [lease.end(AttemptEnd(state=TrialState.FAILED, reason=reason))]
         except LeaseLostError:
             return self._ended_or_postponed(trial)
+
+    def _is_worth_another(self, trial: Trial, gone: AttemptExit) -> bool:
+        """Whether the end of the process says nothing of the trial."""
+        if not gone.has_run:
+            return True
+        self._losses[trial.id] += 1
+        return gone.exit_code in _LOST and self._losses[trial.id] <= _MAX_LOSSES
+
+    def _give_back(self, trial: Trial, lease: AttemptLease, reason: str) -> list[Trial]:
+        # Else it would wait until the lease of a process has run out that is known to be gone.
+        try:
+            lease.end(AttemptEnd(state=TrialState.WAITING, reason=reason))
+        except LeaseLostError:
+            return self._ended_or_postponed(trial)
+        return self._postpone(trial)
 
     def _ended_or_postponed(self, trial: Trial) -> list[Trial]:
         trial = self._lease.client.get_trial(trial.id)

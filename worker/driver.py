@@ -26,6 +26,7 @@ class Driver:
         *,
         engine: Engine,
         settings: WorkerSettings,
+        slots: int,
         stopping: threading.Event,
     ) -> None:
         self._lease = lease
@@ -36,9 +37,10 @@ class Driver:
         self._attempts = Attempts(
             lease,
             engine=engine,
-            slots=settings.slots,
+            slots=slots,
             cache=settings.cache,
-            api_key=settings.key(),
+            trial_url=settings.trial_url,
+            secrets=settings.secrets(),
         )
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None

@@ -13,10 +13,9 @@ from types import FrameType
 
 from shrinknets import logs
 from shrinknets.wire import Claim, ClaimRequest
-from worker.device import describe_device, num_cores
 from worker.driver import Driver
-from worker.engines import Engine, LocalEngine
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
+from worker.means import Means, engine_means
 from worker.patience import Patience
 from worker.service_client import JobLease, ServiceClient
 from worker.settings import WorkerSettings
@@ -56,33 +55,37 @@ class _Stop:
 def run_worker(settings: WorkerSettings) -> None:
     """Work until SIGTERM or SIGINT, or for one job; must run in the main thread.
 
-    Raises NotAllowedError where the service wants a key, or another one.
+    Raises NotAllowedError where the service wants a key, or another one, and RayNotAllowedError
+    where a Ray cluster wants another token.
     """
     stop = _Stop()
     patience = Patience(stopping=stop.event)
-    threads = max(1, num_cores() // settings.slots)
     with (
         _stop_signals(stop),
         _work_folder(settings) as folder,
         ServiceClient(settings.url, patience=patience, api_key=settings.key()) as client,
-        contextlib.closing(LocalEngine(folder=folder, threads=threads)) as engine,
+        engine_means(settings, folder) as means,
     ):
-        _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, settings.slots)
+        _log.info("%s asks %s for jobs, %d slots", settings.name, settings.url, means.slots)
         with contextlib.suppress(_StoppedWaitingError):
-            _claim_and_drive(settings, client, engine, stop)
+            _claim_and_drive(settings, client, means, stop)
         _log.info("stopped")
 
 
 def _claim_and_drive(
-    settings: WorkerSettings, client: ServiceClient, engine: Engine, stop: _Stop
+    settings: WorkerSettings, client: ServiceClient, means: Means, stop: _Stop
 ) -> None:
     request = ClaimRequest(
         worker=settings.name,
         wait_seconds=settings.wait_seconds,
         host=socket.gethostname()[:200],
-        device=describe_device(),
+        device=means.device,
     )
     while not stop.event.is_set():
+        if not means.engine.can_start():
+            # Others may have a place for what we could only keep waiting.
+            stop.event.wait(settings.poll_seconds)
+            continue
         asked_at = time.monotonic()
         try:
             # What is broken off is not lost: the service gives no job to who has left.
@@ -101,7 +104,7 @@ def _claim_and_drive(
             stop.event.wait(max(0.0, settings.poll_seconds - waited))
             continue
         with logs.about(job_id=claim.job.id):
-            _work_on(claim, settings, client, engine, stop.event)
+            _work_on(claim, settings, client, means, stop.event)
         if settings.once:
             return
 
@@ -110,7 +113,7 @@ def _work_on(
     claim: Claim,
     settings: WorkerSettings,
     client: ServiceClient,
-    engine: Engine,
+    means: Means,
     stopping: threading.Event,
 ) -> None:
     """Drive one job and give it back; whatever happens to it, the worker lives on."""
@@ -119,7 +122,9 @@ def _work_on(
     _log.info("job %s: claimed", job.id)
     started = time.monotonic()
     try:
-        end = Driver(lease, settings=settings, engine=engine, stopping=stopping).run()
+        end = Driver(
+            lease, settings=settings, engine=means.engine, slots=means.slots, stopping=stopping
+        ).run()
         lease.release(end)
     except LeaseLostError as error:
         _log.warning("job %s: lost its lease, left to others (%s)", job.id, error.detail)

@@ -96,10 +96,18 @@ def worker(
             file_okay=False, help="Keep fetched data sets here. [default: ~/.cache/shrinknets]"
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="`local`, or `ray` for a cluster (docs/ray.md). [default: local]"),
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster's dashboard, e.g. http://head:8265.")
+    ] = None,
     config: Config = None,
 ) -> None:
-    """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
+    """Claim jobs from a service and train their trials, on this machine or a Ray cluster, until Ctrl-C."""
     options = _options(url=url, name=name, slots=slots, cache=cache, config=config)
+    options += _options(engine=engine, ray_address=ray_address)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("worker", options, {}) as process:
