@@ -48,8 +48,8 @@ def worker(
     try:
         settings = read_worker_settings(config=config, **given)
         # Trials don't inherit it: they have the token of their attempt instead.
-        for name in (KEY_VARIABLE, *variables_of("ray_token")):
-            os.environ.pop(name, None)
+        for variable in (KEY_VARIABLE, *variables_of("ray_token")):
+            os.environ.pop(variable, None)
         configure_logging(settings.log_format, settings.log_level, secrets=settings.secrets())
         run_worker(settings)
     except SettingsError as error:

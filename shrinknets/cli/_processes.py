@@ -90,6 +90,7 @@ def worker(
     slots: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Trials that run at once. [default: 2]")
     ] = None,
+    *,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -105,7 +106,7 @@ def worker(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Claim jobs from a service and train their trials, on this machine or a Ray cluster, until Ctrl-C."""
+    """Claim jobs from a service and train their trials, here or on Ray, until Ctrl-C."""
     options = _options(url=url, name=name, slots=slots, cache=cache, config=config)
     options += _options(engine=engine, ray_address=ray_address)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -146,7 +147,11 @@ def _variables(chosen: Mapping[str, object]) -> dict[str, str]:
 
 
 def _options(**chosen: object) -> list[str]:
-    given = ((f"--{name}", str(value)) for name, value in chosen.items() if value is not None)
+    given = (
+        (f"--{name.replace('_', '-')}", str(value))
+        for name, value in chosen.items()
+        if value is not None
+    )
     return [part for option in given for part in option]
 
 

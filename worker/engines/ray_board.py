@@ -85,8 +85,10 @@ class Board:
                     attempt.stopped_at = None
                 self._changed.notify_all()
 
-    def end(self, told: AttemptExit) -> None:
+    def end(self, told: AttemptExit, *, is_given_up: bool = False) -> None:
+        """Tell an end; the job of what is given up still waits inside Ray."""
         with self._changed:
+            self._num_given_up += is_given_up
             self._attempts.pop(told.attempt_id, None)
             self._exits.append(told)
             self._changed.notify_all()

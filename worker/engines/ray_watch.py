@@ -63,6 +63,9 @@ class RayWatch:
             self._look()
         except RayUnreachableError as error:
             self._lose_sight(error)
+        except RayNotAllowedError:
+            self._jobs.close()
+            raise
         self._thread.start()
 
     def close(self) -> None:
@@ -153,7 +156,7 @@ class RayWatch:
         reason = f"the Ray cluster had no room for it ({what}) within {self._pending_seconds:g} s"
         _log.warning("attempt %s: %s; its trial waits until there is", attempt.id, reason)
         # From now on it is an orphan, which is stopped; its token keeps it from doing harm.
-        self._end(attempt, never_ran(reason))
+        self._end(attempt, never_ran(reason), is_given_up=True)
 
     def _judge_by_lease(self, attempt: Attempt, why: str, *, patience: float = 0.0) -> None:
         """Give the attempt up if the service has: for so long as its lease lasts, it is alive."""
@@ -176,7 +179,7 @@ class RayWatch:
             self._logs.copy(attempt.id, job.node_id, self._output_of(attempt.id))
         self._end(attempt, end_of(job, was_told_to_stop=attempt.is_to_stop))
 
-    def _end(self, attempt: Attempt, end: End) -> None:
+    def _end(self, attempt: Attempt, end: End, *, is_given_up: bool = False) -> None:
         self._logs.forget(attempt.id)
         self._board.end(
             AttemptExit(
@@ -185,7 +188,8 @@ class RayWatch:
                 exit_code=end.exit_code,
                 last_lines=last_lines(self._output_of(attempt.id)),
                 has_run=end.has_run,
-            )
+            ),
+            is_given_up=is_given_up,
         )
 
     def _copy_logs(self) -> None:
