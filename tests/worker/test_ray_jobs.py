@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MakeSpec = Callable[..., JobSpec]
 StartWorker = Callable[..., RealWorker]
 WHOLE_NODE = {"SHRINKNETS_WORKER_RAY_GPUS_PER_TRIAL": "2"}
-LONG = {"epochs": 1_500, "batch_size": 64}
+LONG = {"epochs": 250, "batch_size": 64}
 ENDLESS = {"epochs": 100_000, "batch_size": 64}
 
 
@@ -141,6 +141,26 @@ def test_a_cancelled_job_leaves_no_process_on_the_cluster_within_seconds(
     assert {t.state for t in real_service.list_trials(job_id)} == {TrialState.CANCELLED}
 
 
+def test_a_killed_worker_leaves_its_job_to_the_next_and_no_process(
+    ray_cluster: RayCluster,
+    real_service: RealService,
+    start_worker: StartWorker,
+    make_spec: MakeSpec,
+) -> None:
+    job_id = real_service.submit(make_spec(methods=some_fixed(1), training=ENDLESS))
+    first = start_worker()
+    (trial,) = wait_until_all_report(real_service, job_id, 1)
+    (process,) = trial_processes(ray_cluster.head) + trial_processes(ray_cluster.second)
+    first.kill()
+    second = start_worker()
+    wait_for(lambda: len(log_of(real_service, trial).attempts) == 2, seconds=120)
+    assert all_gone([process], seconds=60)
+    wait_until_all_report(real_service, job_id, 1)
+    real_service.cancel(job_id)
+    assert real_service.wait_until_final(job_id, seconds=60).state is JobState.CANCELLED
+    assert "Traceback" not in second.log
+
+
 def test_a_worker_with_a_wrong_token_ends_with_what_to_do(start_worker: StartWorker) -> None:
     worker = start_worker(RAY_AUTH_TOKEN="wrong")
     assert worker.process.wait(60) == 1
@@ -160,7 +180,7 @@ def test_trials_of_a_node_that_dies_go_on_elsewhere(
     wait_until_all_report(real_service, job_id, 2)
     assert len(trial_processes(ray_cluster.second)) == 1
     ray_cluster.second.kill()
-    job = real_service.wait_until_final(job_id, seconds=300)
+    job = real_service.wait_until_final(job_id, seconds=600)
     assert job.state is JobState.SUCCEEDED, worker.log
     trials = real_service.list_trials(job_id)
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -186,7 +206,7 @@ def test_what_runs_on_while_the_head_is_dead_is_not_given_up_and_the_rest_waits_
     (survivor,) = real_service.wait_for_trials(job_id, TrialState.COMPLETE, 1)
     assert len(log_of(real_service, survivor).attempts) == 1
     ray_cluster.restart_head()
-    job = real_service.wait_until_final(job_id, seconds=300)
+    job = real_service.wait_until_final(job_id, seconds=600)
     assert job.state is JobState.SUCCEEDED, worker.log
     assert "answers again" in worker.log
     trials = real_service.list_trials(job_id)

@@ -10,6 +10,7 @@ from worker.errors import EngineError, RayNotAllowedError, RayUnreachableError
 
 COPY_SECONDS = 2.0
 """So often at most a log is asked for."""
+RETRY_SECONDS = 15.0
 BYTES_PER_SECOND = 2**18
 """Ray sends a log from its beginning each time, so a longer one is asked for more seldom."""
 MAX_BYTES = 2**26
@@ -45,6 +46,7 @@ class LogCopier:
         copied = self._known(job_id)
         if copied.is_full:
             return
+        pause = COPY_SECONDS
         try:
             self._append(copied, job_id, node_id, file)
         except RayNotAllowedError:
@@ -52,10 +54,10 @@ class LogCopier:
         except EngineError as error:
             if isinstance(error, RayUnreachableError) and not error.may_have_worked:
                 raise
-            # Its node may be gone; what was read before stays.
+            # Its node may be gone; what was read before stays. Each try may take long.
+            pause = RETRY_SECONDS
             _log.debug("the log of %s cannot be read: %s", job_id, error)
-        pause = max(COPY_SECONDS, copied.size / BYTES_PER_SECOND)
-        copied.due_at = time.monotonic() + pause
+        copied.due_at = time.monotonic() + max(pause, copied.size / BYTES_PER_SECOND)
 
     def forget(self, job_id: str) -> None:
         self._copied.pop(job_id, None)

@@ -13,6 +13,8 @@ IsHeld = Callable[[str, str], bool]
 SWEEP_SECONDS = 15.0
 """How often jobs of other engines are looked at."""
 STOP_AGAIN_SECONDS = 5.0
+STOP_PENDING_AGAIN_SECONDS = 60.0
+"""Ray keeps the order until the job starts; in the first moments of a job it may get lost."""
 LAPSED_SECONDS = 10.0
 """A process whose attempt is over has this long to end by itself."""
 FORGET_SECONDS = 600.0
@@ -73,13 +75,17 @@ class Orphans:
         return time.monotonic() - self._lapsed_since[job.id]
 
     def _remove(self, job: RayJob) -> None:
-        if time.monotonic() < self._stopped_at.get(job.id, 0.0) + STOP_AGAIN_SECONDS:
+        is_pending = job.status is RayStatus.PENDING
+        pause = STOP_PENDING_AGAIN_SECONDS if is_pending else STOP_AGAIN_SECONDS
+        stopped_at = self._stopped_at.get(job.id)
+        if stopped_at is not None and time.monotonic() < stopped_at + pause:
             return
         try:
             if job.status.is_final:
                 self._jobs.delete(job.id)
             else:
-                _log.info("attempt %s is nobody's any more: stopping it on the cluster", job.id)
+                if stopped_at is None:
+                    _log.info("attempt %s is nobody's any more: stopping it on Ray", job.id)
                 self._jobs.stop(job.id)
         except RayUnreachableError as error:
             if not error.may_have_worked:

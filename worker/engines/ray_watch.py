@@ -55,6 +55,7 @@ class RayWatch:
         self._poll_seconds = poll_seconds
         self._logs = LogCopier(jobs)
         self._is_away: bool | None = None
+        self._list_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="ray", daemon=True)
 
     def start(self) -> None:
@@ -88,7 +89,7 @@ class RayWatch:
                 _log.exception("while looking after the Ray cluster")
             if is_last:
                 return
-            self._board.wait_for_orders(seconds=self._poll_seconds)
+            self._board.wait_for_orders(seconds=max(self._poll_seconds, self._list_seconds))
 
     def _obey(self) -> None:
         """Hand in what was started, stop what is to stop."""
@@ -118,7 +119,10 @@ class RayWatch:
 
     def _look(self) -> None:
         """Compare what the cluster lists with what should run there."""
+        started = time.monotonic()
         listed = self._jobs.list()
+        # A head with very many jobs of others must have time for other things too.
+        self._list_seconds = 2 * (time.monotonic() - started)
         for attempt in self._board.attempts():
             if attempt.phase is not Phase.NEW:
                 self._judge(attempt, listed.get(attempt.id))
