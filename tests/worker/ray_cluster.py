@@ -73,7 +73,6 @@ class RayCluster:
     def __init__(self) -> None:
         # Short: it becomes part of the names of sockets.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))
-        self._port = find_free_port()
         self._dashboard_port = find_free_port()
         self._nodes: list[RayNode] = []
 
@@ -120,6 +119,8 @@ class RayCluster:
         return self.second
 
     def _start_head(self) -> RayNode:
+        # Ray refuses the port of which another process of this machine, a node, still speaks.
+        self._port = find_free_port()
         head = self._start_node(
             "head",
             "--head",
