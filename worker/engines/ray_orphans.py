@@ -12,11 +12,13 @@ IsHeld = Callable[[str, str], bool]
 
 SWEEP_SECONDS = 15.0
 """How often jobs of other engines are looked at."""
-STOP_AGAIN_SECONDS = 5.0
-STOP_PENDING_AGAIN_SECONDS = 60.0
+TELL_AGAIN_SECONDS = 5.0
+TELL_PENDING_AGAIN_SECONDS = 60.0
 """Ray keeps the order until the job starts; in the first moments of a job it may get lost."""
 LAPSED_SECONDS = 10.0
 """A process whose attempt is over has this long to end by itself."""
+DELETE_SECONDS = 30.0
+"""What is deleted sooner after its end, Ray's monitor of the job writes anew, without metadata."""
 FORGET_SECONDS = 600.0
 """The worker that submitted a job may still want to read how it ended."""
 
@@ -36,7 +38,8 @@ class Orphans:
         self._service_url = service_url
         self._is_held = is_held
         self._lapsed_since: dict[str, float] = {}
-        self._stopped_at: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}
+        self._ended_at: dict[str, float] = {}
         self._sweep_at = 0.0
 
     def sweep(self, listed: Mapping[str, RayJob], *, known: Collection[str]) -> int:
@@ -49,7 +52,7 @@ class Orphans:
         if time.monotonic() >= self._sweep_at:
             self._sweep_others(listed)
             self._sweep_at = time.monotonic() + SWEEP_SECONDS
-        for memory in (self._lapsed_since, self._stopped_at):
+        for memory in (self._lapsed_since, self._told_at, self._ended_at):
             for job_id in memory.keys() - listed.keys():
                 del memory[job_id]
         return sum(job.status is RayStatus.PENDING for job in own)
@@ -75,16 +78,13 @@ class Orphans:
         return time.monotonic() - self._lapsed_since[job.id]
 
     def _remove(self, job: RayJob) -> None:
-        is_pending = job.status is RayStatus.PENDING
-        pause = STOP_PENDING_AGAIN_SECONDS if is_pending else STOP_AGAIN_SECONDS
-        stopped_at = self._stopped_at.get(job.id)
-        if stopped_at is not None and time.monotonic() < stopped_at + pause:
+        if not self._is_due(job):
             return
         try:
             if job.status.is_final:
                 self._jobs.delete(job.id)
             else:
-                if stopped_at is None:
+                if job.id not in self._told_at:
                     _log.info("attempt %s is nobody's any more: stopping it on Ray", job.id)
                 self._jobs.stop(job.id)
         except RayUnreachableError as error:
@@ -92,4 +92,13 @@ class Orphans:
                 raise
         except EngineError as error:
             _log.warning("%s", error)
-        self._stopped_at[job.id] = time.monotonic()
+        self._told_at[job.id] = time.monotonic()
+
+    def _is_due(self, job: RayJob) -> bool:
+        now = time.monotonic()
+        if job.status.is_final and now < self._ended_at.setdefault(job.id, now) + DELETE_SECONDS:
+            return False
+        is_pending = job.status is RayStatus.PENDING
+        pause = TELL_PENDING_AGAIN_SECONDS if is_pending else TELL_AGAIN_SECONDS
+        told_at = self._told_at.get(job.id)
+        return told_at is None or now >= told_at + pause

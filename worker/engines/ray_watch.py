@@ -16,7 +16,7 @@ from worker.engines.ray_board import Attempt, Board, Phase
 from worker.engines.ray_ends import End, end_of, never_ran
 from worker.engines.ray_jobs import RayJob, RayJobs, RayStatus
 from worker.engines.ray_logs import LogCopier
-from worker.engines.ray_orphans import LAPSED_SECONDS, STOP_AGAIN_SECONDS, IsHeld, Orphans
+from worker.engines.ray_orphans import LAPSED_SECONDS, TELL_AGAIN_SECONDS, IsHeld, Orphans
 from worker.errors import (
     EngineError,
     RayNotAllowedError,
@@ -98,7 +98,7 @@ class RayWatch:
                 self._end(attempt, never_ran("it was stopped before it was submitted"))
             elif attempt.phase is Phase.NEW:
                 self._submit(attempt)
-            elif attempt.is_to_stop and _is_due(attempt.stopped_at, STOP_AGAIN_SECONDS):
+            elif attempt.is_to_stop and _is_due(attempt.stopped_at, TELL_AGAIN_SECONDS):
                 attempt.stopped_at = time.monotonic()
                 self._jobs.stop(attempt.id)
 
