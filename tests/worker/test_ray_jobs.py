@@ -204,7 +204,9 @@ def test_what_runs_on_while_the_head_is_dead_is_not_given_up_and_the_rest_waits_
     ray_cluster.head.kill()
     wait_for(lambda: "does not answer" in worker.log, seconds=60)
     (survivor,) = real_service.wait_for_trials(job_id, TrialState.COMPLETE, 1)
-    assert len(log_of(real_service, survivor).attempts) == 1
+    # Waiting for the head costs no attempts.
+    trials = real_service.list_trials(job_id)
+    assert sum(len(log_of(real_service, trial).attempts) for trial in trials) == 2
     ray_cluster.restart_head()
     job = real_service.wait_until_final(job_id, seconds=600)
     assert job.state is JobState.SUCCEEDED, worker.log
@@ -214,5 +216,4 @@ def test_what_runs_on_while_the_head_is_dead_is_not_given_up_and_the_rest_waits_
     for trial in trials:
         states = [attempt.state for attempt in log_of(real_service, trial).attempts]
         assert states.count("ended") == 1
-        # Waiting for the head cost no attempts.
-        assert len(states) <= 2
+        assert trial.id != survivor.id or len(states) == 1
