@@ -165,14 +165,14 @@ def test_what_is_given_up_waiting_never_runs_and_its_place_is_taken_when_there_i
     start_engine: StartEngine, held: set[str], ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     held |= {"first", "waits", "later"}
-    engine = start_engine(gpus=2, resources={"head": 1}, pending_seconds=6)
+    engine = start_engine(gpus=2, resources={"head": 1}, pending_seconds=15)
     run(engine, "first", "sleep")
     wait_for_words(engine, "first", "asleep")
     assert engine.can_start()
     run(engine, "waits", str(tmp_path / "it ran"))
     gone = next_exits(engine, 1)["waits"]
     assert not gone.has_run
-    assert gone.reason == ("the Ray cluster had no room for it (1 CPU, 2 GPU, 1 head) within 6 s")
+    assert gone.reason == ("the Ray cluster had no room for it (1 CPU, 2 GPU, 1 head) within 15 s")
     held.discard("waits")
     assert not engine.can_start()
     engine.stop("first")
