@@ -9,9 +9,9 @@ import typer
 
 from shrinknets.logs import configure_logging
 from shrinknets.wire import KEY_VARIABLE
-from worker.errors import NotAllowedError, SettingsError
+from worker.errors import NotAllowedError, RayNotAllowedError, SettingsError
 from worker.loop import run_worker
-from worker.settings import read_worker_settings
+from worker.settings import EngineName, read_worker_settings, variables_of
 
 
 def worker(
@@ -36,22 +36,30 @@ def worker(
     folder: Annotated[
         Path | None, typer.Option(file_okay=False, help="Keep the logs of trials here.")
     ] = None,
+    engine: Annotated[
+        EngineName | None, typer.Option(help="What runs the trials. [default: local]")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The cluster's dashboard, e.g. http://head:8265.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
 ) -> None:
     """Claim jobs and run their trials until SIGTERM or Ctrl-C."""
     options: dict[str, object] = {"url": url, "name": name, "slots": slots, "device": device}
+    options |= {"engine": engine, "ray_address": ray_address}
     options |= {"folder": folder, "cache": cache, "once": once or None}
     given = {option: value for option, value in options.items() if value is not None}
     try:
         settings = read_worker_settings(config=config, **given)
         # Trials don't inherit it: they have the token of their attempt instead.
-        os.environ.pop(KEY_VARIABLE, None)
+        for variable in (KEY_VARIABLE, *variables_of("ray_token")):
+            os.environ.pop(variable, None)
         configure_logging(settings.log_format, settings.log_level, secrets=settings.secrets())
         run_worker(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from None
-    except NotAllowedError as error:
+    except (NotAllowedError, RayNotAllowedError) as error:
         sys.stderr.write(f"worker: {error}\n")
         raise typer.Exit(1) from None
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +48,14 @@ class Attempts:
         slots: int,
         cache: Path,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
-        api_key: str | None = None,
+        trial_url: str | None = None,
+        secrets: Sequence[str] = (),
         **stop_seconds: float,
     ) -> None:
         """Trials keep in `cache` what they fetch, and take a checkpoint every so many seconds.
 
-        TimeLimits has the meaning of `stop_seconds`.
+        They reach the service at `trial_url`. No log shows one of the `secrets`. TimeLimits has the
+        meaning of `stop_seconds`.
         """
         self._lease = lease
         self._cache = cache
@@ -64,7 +67,8 @@ class Attempts:
         self._retries = Retries()
         self._limits = TimeLimits(engine, **stop_seconds)
         self._takes_more = True
-        self._logs = LogShipper(lease.client.url, secrets=[api_key] if api_key else [])
+        self._logs = LogShipper(lease.client.url, secrets=secrets)
+        self._trial_url = trial_url or lease.client.url
 
     @property
     def num_unfinished(self) -> int:
@@ -92,7 +96,7 @@ class Attempts:
         """Start what may start now; returns trials that turn out to have ended already."""
         ended: list[Trial] = []
         for _ in range(len(self._waiting)):
-            if len(self._running) >= self._slots:
+            if len(self._running) >= self._slots or not self._engine.can_start():
                 break
             waiting = self._waiting.popleft()
             if waiting.not_before > time.monotonic():
@@ -122,7 +126,7 @@ class Attempts:
         look_at = time.monotonic() + attempt.lease_seconds
         self._running[attempt.id] = _Running(trial, attempt, look_at)
         environment = TrialEnvironment(
-            url=self._lease.client.url,
+            url=self._trial_url,
             attempt_id=attempt.id,
             token=attempt.token,
             cache=self._cache,
@@ -153,7 +157,9 @@ class Attempts:
         if took_too_long and (limit := self._lease.claim.job.spec.trial_seconds):
             return self._fail(running, str(TimeLimitError(limit)))
         is_waiting = trial.state is TrialState.WAITING
-        verdict = self._retries.judge(trial.id, gone.exit_code, gave_back=is_waiting)
+        verdict = self._retries.judge(
+            trial.id, gone.exit_code, gave_back=is_waiting, has_run=gone.has_run
+        )
         if verdict is Verdict.FAILED:
             return self._fail(running, "\n".join(filter(None, [gone.reason, gone.last_lines])))
         _log.warning("%s %d: %s; %s", trial.method.value, trial.number, gone.reason, verdict.value)
@@ -165,8 +171,7 @@ class Attempts:
             trial = self._end(running.attempt, TrialState.WAITING, reason)
         except LeaseLostError:
             return self._ended_or_postponed(running.trial)
-        self._waiting.append(_Waiting(trial, not_before=0.0))
-        return []
+        return self._postpone(trial, seconds=0.0)
 
     def _fail(self, running: _Running, reason: str) -> list[Trial]:
         try:
@@ -199,8 +204,7 @@ class Attempts:
         trial = self._lease.client.get_trial(trial.id)
         return [trial] if trial.state.is_final else self._postpone(trial)
 
-    def _postpone(self, trial: Trial) -> list[Trial]:
-        if not self._takes_more:
-            return []
-        self._waiting.append(_Waiting(trial, time.monotonic() + _RETRY_SECONDS))
+    def _postpone(self, trial: Trial, *, seconds: float = _RETRY_SECONDS) -> list[Trial]:
+        if self._takes_more:
+            self._waiting.append(_Waiting(trial, time.monotonic() + seconds))
         return []

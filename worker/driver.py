@@ -51,7 +51,8 @@ class Driver:
             slots=slots,
             cache=settings.cache,
             checkpoint_seconds=settings.checkpoint_seconds,
-            api_key=settings.key(),
+            trial_url=settings.trial_url,
+            secrets=settings.secrets(),
             flag_seconds=settings.flag_seconds,
             terminate_seconds=settings.terminate_seconds,
         )

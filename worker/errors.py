@@ -97,5 +97,42 @@ class UnsuitableJobError(WorkerError):
     """No trial of a job could run on this worker."""
 
 
+class EngineError(WorkerError):
+    """What starts trials did not do what it was asked."""
+
+
+class RayUnreachableError(EngineError):
+    """The head of the Ray cluster did not answer, or could not; asking again may help."""
+
+    def __init__(self, *, address: str, cause: str, may_have_worked: bool = True) -> None:
+        super().__init__(f"the Ray cluster at {address} does not answer: {cause}")
+        self.address = address
+        self.cause = cause
+        self.may_have_worked = may_have_worked
+        """Whether the request may have reached it all the same."""
+
+
+class RayRefusedError(EngineError):
+    """Ray refused the request; the same request would be refused again."""
+
+    def __init__(self, *, request: str, status: int, detail: str) -> None:
+        super().__init__(f"Ray refused {request} with status {status}: {detail}")
+        self.request = request
+        self.status = status
+        self.detail = detail
+
+
+class RayNotAllowedError(EngineError):
+    """The Ray cluster wants a token, or another one."""
+
+    def __init__(self, *, address: str, detail: str) -> None:
+        super().__init__(
+            f"the Ray cluster at {address} refuses the token: {detail.strip()}; give the cluster's "
+            "in RAY_AUTH_TOKEN or SHRINKNETS_WORKER_RAY_TOKEN"
+        )
+        self.address = address
+        self.detail = detail
+
+
 class ChannelClosedError(WorkerError):
     """The process at the other end of a channel is gone."""

@@ -8,17 +8,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from shrinknets import logs
 from shrinknets.wire import Claim, ClaimRequest
-from worker.device import choose_devices, describe_device, look_at_machine
 from worker.driver import Driver
-from worker.engines import Engine, LocalEngine, Placement
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
 from worker.families import FamilyListing
+from worker.means import Means, engine_means
 from worker.patience import Patience
 from worker.service_client import JobLease, ServiceClient
 from worker.settings import WorkerSettings
@@ -55,22 +53,11 @@ class _Stop:
             self._is_waiting = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Means:
-    """What the worker has to run trials with."""
-
-    engine: Engine
-    device: str
-    """In words."""
-    slots: int
-    """Trials that run at once."""
-
-
 def run_worker(settings: WorkerSettings) -> None:
     """Work until SIGTERM or SIGINT, or for one job; must run in the main thread.
 
-    Raises SettingsError where the device is not there, and NotAllowedError where the service wants
-    a key, or another one.
+    Raises SettingsError where the device is not there, NotAllowedError where the service wants a
+    key, or another one, and RayNotAllowedError where a Ray cluster wants another token.
     """
     stop = _Stop()
     patience = Patience(stopping=stop.event)
@@ -78,7 +65,7 @@ def run_worker(settings: WorkerSettings) -> None:
         _stop_signals(stop),
         _work_folder(settings) as folder,
         ServiceClient(settings.url, patience=patience, api_key=settings.key()) as client,
-        _local_means(settings, folder) as means,
+        engine_means(settings, folder) as means,
     ):
         _log.info(
             "%s asks %s for jobs, %d slots on %s",
@@ -90,7 +77,7 @@ def run_worker(settings: WorkerSettings) -> None:
 
 
 def _claim_and_drive(
-    settings: WorkerSettings, client: ServiceClient, means: _Means, stop: _Stop
+    settings: WorkerSettings, client: ServiceClient, means: Means, stop: _Stop
 ) -> None:
     listing = FamilyListing()
     introduction = ClaimRequest(
@@ -100,6 +87,10 @@ def _claim_and_drive(
         device=means.device,
     )
     while not stop.event.is_set():
+        if not means.engine.can_start():
+            # Others may have a place for what we could only keep waiting.
+            stop.event.wait(settings.poll_seconds)
+            continue
         asked_at = time.monotonic()
         request = _with_families(introduction, listing)
         try:
@@ -134,7 +125,7 @@ def _work_on(
     claim: Claim,
     settings: WorkerSettings,
     client: ServiceClient,
-    means: _Means,
+    means: Means,
     stopping: threading.Event,
 ) -> None:
     """Drive one job and give it back; whatever happens to it, the worker lives on."""
@@ -154,19 +145,6 @@ def _work_on(
     else:
         seconds = time.monotonic() - started
         _log.info("job %s: %s after %.1f s %s", job.id, end.state.value, seconds, end.reason)
-
-
-@contextlib.contextmanager
-def _local_means(settings: WorkerSettings, folder: Path) -> Iterator[_Means]:
-    """The devices of this machine. Raises SettingsError where the chosen ones are not there."""
-    machine = look_at_machine()
-    devices = choose_devices(settings.device, machine)
-    share = max(1, machine.cores // (settings.slots * len(devices)))
-    threads = share if settings.threads is None else settings.threads
-    placement = Placement(devices, slots=settings.slots, threads=threads)
-    engine = LocalEngine(folder=folder, threads=threads, placement=placement)
-    with contextlib.closing(engine):
-        yield _Means(engine=engine, device=describe_device(devices), slots=placement.num_slots)
 
 
 @contextlib.contextmanager

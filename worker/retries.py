@@ -31,12 +31,15 @@ class Retries:
         self._losses: Counter[str] = Counter()
         self._in_parts: set[str] = set()
 
-    def judge(self, trial_id: str, exit_code: int | None, *, gave_back: bool) -> Verdict:
+    def judge(
+        self, trial_id: str, exit_code: int | None, *, gave_back: bool, has_run: bool = True
+    ) -> Verdict:
         """Count the end of an attempt and say what follows.
 
         `gave_back`: the process itself let the trial wait for another attempt. The table:
 
         given back in order, as for a pause       again
+        never started, as nothing had room        again
         lease lost, service away, process lost
         or killed by SIGKILL, SIGTERM and such    again, three times
         out of memory                             again with half of each batch at a time, once
@@ -44,6 +47,8 @@ class Retries:
 
         An error in the training does not come here: such a process fails its trial itself.
         """
+        if not has_run:
+            return Verdict.AGAIN
         if exit_code == ExitCode.OUT_OF_MEMORY:
             if trial_id in self._in_parts:
                 return Verdict.FAILED

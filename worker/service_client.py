@@ -1,5 +1,6 @@
 """The worker's side of the HTTP API: typed calls, retried while the service is away."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ _PUBLIC = "/api/v1"
 _WORKER = "/api/v1/worker"
 # The service verifies a whole file before its first byte.
 _FETCHING = httpx.Timeout(10.0, read=300.0)
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 _log = logging.getLogger(__name__)
 
 
@@ -288,6 +290,32 @@ class AttemptLease:
             if error.status != httpx.codes.NOT_FOUND:
                 raise
             self._call("PUT", f"/artifacts/{sha256}", content)
+
+    def is_held(self) -> bool:
+        """Whether the service still takes reports; asking does not renew the lease.
+
+        True also of an attempt that another service gave out.
+        """
+        path = f"/artifacts/{_OF_NOTHING}"
+        try:
+            self._call("HEAD", path)
+        except RefusedError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+        except LeaseLostError:
+            return not self._is_known()
+        return True
+
+    def _is_known(self) -> bool:
+        """Of an attempt that is over: whether it was one of this service."""
+        try:
+            self._call("GET", f"/attempts/{self.attempt_id}")
+        except LeaseLostError:
+            return True
+        except RefusedError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+        return False
 
     def end(self, end: AttemptEnd) -> Trial:
         return _read(Trial, self._call("POST", f"/attempts/{self.attempt_id}/end", end))

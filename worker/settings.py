@@ -4,18 +4,21 @@ import os
 import re
 import socket
 from collections.abc import Collection
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from httpx import URL, InvalidURL
 from pydantic import (
     AliasChoices,
     Field,
+    FilePath,
     NonNegativeFloat,
     PositiveFloat,
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -28,6 +31,13 @@ from worker.trial.environment import CACHE_VARIABLE, CHECKPOINT_SECONDS, default
 
 PREFIX = "SHRINKNETS_WORKER_"
 URL_VARIABLE = "SHRINKNETS_URL"
+
+
+class EngineName(StrEnum):
+    """What runs the trials."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class WorkerSettings(BaseSettings):
@@ -66,6 +76,10 @@ class WorkerSettings(BaseSettings):
     """Stop after one job."""
     folder: Path | None = None
     """Where logs of trials go; a temporary folder that goes with the worker by default."""
+    engine: EngineName = EngineName.LOCAL
+    """`local`: processes on this machine; `ray`: jobs on a Ray cluster (docs/ray.md)."""
+    trial_url: str | None = Field(None, json_schema_extra={"shown_default": "that of the worker"})
+    """Where trials reach the service, if not at the worker's own address of it."""
     wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 10.0
     """How long the service may let an idle worker wait for a job before it answers; one that says
     nothing for longer than a lease counts as silent."""
@@ -88,6 +102,40 @@ class WorkerSettings(BaseSettings):
     end of its epoch in this time hands in a last checkpoint."""
     failures_in_a_row: Annotated[int, Field(ge=1)] = 3
     """So many trials that fail one after the other fail the job."""
+    ray_address: str | None = None
+    """Where the head of the Ray cluster serves its dashboard and the Jobs API, such as
+    `http://head:8265`."""
+    ray_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices(f"{PREFIX}RAY_TOKEN", "RAY_AUTH_TOKEN")
+    )
+    """What the cluster has in its `RAY_AUTH_TOKEN`; the worker reads that variable too."""
+    ray_ca_file: FilePath | None = None
+    """Certificates to trust, in PEM, where the address is https and its own are not public."""
+    ray_slots: Annotated[int | None, Field(ge=1, le=1024)] = Field(
+        None, json_schema_extra={"shown_default": "`slots`"}
+    )
+    """Trials that run at once on the cluster: as many as it has room for."""
+    ray_cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    """Cores that Ray reserves for a trial; it computes with so many threads."""
+    ray_gpus_per_trial: Annotated[float, Field(ge=0, le=64)] = 1.0
+    """Cards that Ray reserves for a trial, or a share of one, such as `0.25`; 0 for none."""
+    ray_resources: dict[str, NonNegativeFloat] = Field(
+        default_factory=dict, json_schema_extra={"shown_default": "none"}
+    )
+    """Custom resources of the cluster that a trial needs, as JSON, such as `{"a100": 1}`."""
+    ray_pending_seconds: PositiveFloat = 30.0
+    """A trial that Ray has no room for in this time is taken back and waits; less than the
+    service's `attempt_lease_seconds`."""
+    ray_poll_seconds: PositiveFloat = 1.0
+    """How often the cluster is asked for its jobs."""
+    ray_python: Annotated[str, Field(min_length=1)] = "python3"
+    """The Python on the cluster's nodes that has `shrinknets[worker]`."""
+    ray_working_dir: str | None = None
+    """A folder of the nodes to start trials in."""
+    ray_cache: str | None = Field(
+        None, json_schema_extra={"shown_default": "`~/.cache/shrinknets` of the node"}
+    )
+    """Where trials on the cluster keep fetched data sets."""
     log_format: LogFormat = Field(
         LogFormat.HUMAN,
         validation_alias=AliasChoices(f"{PREFIX}LOG_FORMAT", "SHRINKNETS_LOG_FORMAT"),
@@ -99,18 +147,44 @@ class WorkerSettings(BaseSettings):
     )
     """`debug`, `info`, `warning` or `error`. Without it, the service's counts."""
 
-    @field_validator("url")
+    @field_validator("url", "trial_url")
     @classmethod
-    def _an_address(cls, value: str) -> str:
-        try:
-            url = URL(value)
-        except InvalidURL as error:
-            raise ValueError(f"{value!r} is no URL: {error}") from error
-        if url.scheme not in {"http", "https"} or not url.host:
+    def _an_address(cls, value: str | None) -> str | None:
+        return value and _checked_address(value, "the service is", "http://127.0.0.1:8000")
+
+    @field_validator("ray_address")
+    @classmethod
+    def _address_of_a_head(cls, value: str | None) -> str | None:
+        if value and value.startswith("ray://"):
             raise ValueError(
-                f"{value!r} does not say where the service is: give e.g. http://127.0.0.1:8000"
+                f"{value!r} is for Ray's own client: give the address of the dashboard, "
+                "e.g. http://head:8265"
             )
-        return value.rstrip("/")
+        return value and _checked_address(value, "the Ray cluster is", "http://head:8265")
+
+    @field_validator("ray_cpus_per_trial", "ray_gpus_per_trial")
+    @classmethod
+    def _a_share_or_whole(cls, value: float) -> float:
+        if value > 1 and not value.is_integer():
+            raise ValueError(f"{value:g} is neither a share below 1 nor a whole number")
+        return value
+
+    @field_validator("ray_token")
+    @classmethod
+    def _fits_into_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        word = "" if token is None else token.get_secret_value().strip()
+        if not word.isascii() or not word.isprintable():
+            raise ValueError("must be one line of ASCII, as RAY_AUTH_TOKEN is")
+        return SecretStr(word) if word else None
+
+    @model_validator(mode="after")
+    def _has_a_cluster(self) -> Self:
+        if self.engine is EngineName.RAY and not self.ray_address:
+            raise ValueError(
+                "the engine `ray` needs the address of a cluster: give --ray-address or "
+                f"{PREFIX}RAY_ADDRESS, e.g. http://head:8265"
+            )
+        return self
 
     @field_validator("device", mode="before")
     @classmethod
@@ -133,8 +207,18 @@ class WorkerSettings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """What may appear in no log."""
-        key = self.key()
-        return [] if key is None else [key]
+        ray_token = None if self.ray_token is None else self.ray_token.get_secret_value()
+        return [secret for secret in (self.key(), ray_token) if secret]
+
+
+def _checked_address(value: str, what: str, example: str) -> str:
+    try:
+        url = URL(value)
+    except InvalidURL as error:
+        raise ValueError(f"{value!r} is no URL: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError(f"{value!r} does not say where {what}: give e.g. {example}")
+    return value.rstrip("/")
 
 
 def variables_of(name: str) -> tuple[str, ...]:
@@ -168,11 +252,14 @@ def read_worker_settings(*, config: Path | None = None, **chosen: Any) -> Worker
     try:
         return WorkerSettings(**filed, **chosen)
     except ValidationError as error:
-        lines = [f"{_place(str(e['loc'][0]), chosen)}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{_place(str(e['loc'][0]) if e['loc'] else 'engine', chosen)}: {e['msg']}"
+            for e in error.errors()
+        ]
         raise SettingsError(lines) from error
 
 
 def _place(field: str, chosen: Collection[str]) -> str:
     if field in chosen:
-        return f"--{field}"
+        return f"--{field.replace('_', '-')}"
     return variables_of(field)[0] if field in WorkerSettings.model_fields else field

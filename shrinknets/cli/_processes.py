@@ -101,12 +101,20 @@ def worker(
             file_okay=False, help="Keep fetched data sets here. [default: ~/.cache/shrinknets]"
         ),
     ] = None,
-    config: Config = None,
     *,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="`local`, or `ray` for a cluster (docs/ray.md). [default: local]"),
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster's dashboard, e.g. http://head:8265.")
+    ] = None,
+    config: Config = None,
     device: DeviceChoice = None,
 ) -> None:
-    """Claim jobs from a service and train their trials on this machine until Ctrl-C."""
+    """Claim jobs from a service and train their trials, here or on Ray, until Ctrl-C."""
     options = _options(url=url, name=name, slots=slots, device=device, cache=cache, config=config)
+    options += _options(engine=engine, ray_address=ray_address)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running("worker", options, {}) as process:
@@ -145,7 +153,11 @@ def _variables(chosen: Mapping[str, object]) -> dict[str, str]:
 
 
 def _options(**chosen: object) -> list[str]:
-    given = ((f"--{name}", str(value)) for name, value in chosen.items() if value is not None)
+    given = (
+        (f"--{name.replace('_', '-')}", str(value))
+        for name, value in chosen.items()
+        if value is not None
+    )
     return [part for option in given for part in option]
 
 

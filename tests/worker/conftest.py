@@ -1,6 +1,7 @@
 """Small factories that the worker's tests share."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,8 @@ from shrinknets.wire import (
     TrialRequest,
     TrialState,
 )
+from tests.worker.loopback import loopback_only
+from tests.worker.ray_cluster import RayCluster
 from tests.worker.small_service import SmallService
 
 
@@ -75,3 +78,20 @@ def service() -> Iterator[SmallService]:
     service = SmallService()
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def loopback() -> Iterator[None]:
+    """The tests of the module, and what they start, reach nothing beyond the loopback device."""
+    with ExitStack() as inside:
+        try:
+            inside.enter_context(loopback_only())
+        except OSError as error:
+            pytest.skip(f"making a network namespace is not allowed here (root is): {error}")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(loopback: None) -> Iterator[RayCluster]:
+    with RayCluster() as cluster:
+        yield cluster

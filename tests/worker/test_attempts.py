@@ -19,7 +19,7 @@ from tests.worker.real_processes import RealService, wait_for
 from worker.attempts import Attempts
 from worker.engines import LocalEngine
 from worker.patience import Patience
-from worker.service_client import JobLease, ServiceClient
+from worker.service_client import AttemptLease, JobLease, ServiceClient
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +75,14 @@ def test_a_trial_whose_attempt_never_reached_us_starts_again_when_its_lease_has_
 
 def test_announcing_a_trial_twice_gives_the_same_trial(lease: JobLease) -> None:
     assert announce(lease).id == announce(lease).id
+
+
+def test_a_lease_is_held_until_its_attempt_is_over_and_asking_does_not_prolong_it(
+    lease: JobLease,
+) -> None:
+    attempt = lease.start_attempt(announce(lease).id)
+    held = AttemptLease(lease.client, attempt.id, attempt.token)
+    assert held.is_held()
+    wait_for(lambda: lease.renew() and not held.is_held(), seconds=30)
+    # Another service may have given it out: nobody here can say that it is over.
+    assert AttemptLease(lease.client, "attempt-0000000000", "unknown").is_held()

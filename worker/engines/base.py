@@ -18,10 +18,15 @@ class AttemptExit:
     """Negative for a signal; None when nobody saw it end."""
     last_lines: str
     """The end of what it wrote to stdout and stderr."""
+    has_run: bool = True
+    """False where no process was ever started, so that its trial may simply wait."""
 
 
 class Engine(Protocol):
     """Starts the trial command and stops it; keeps no queue and retries nothing."""
+
+    def can_start(self) -> bool:
+        """Whether an attempt that is started now would have a place to run."""
 
     def start(self, attempt_id: str, variables: Mapping[str, str]) -> None:
         """Start the command with these environment variables, without waiting for it."""

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from worker.engines.base import AttemptExit
 from worker.engines.channel import Channel
+from worker.engines.output import last_lines
 from worker.engines.placement import Placement
 from worker.errors import ChannelClosedError
-
-_LAST_LINES = 15
-_LAST_BYTES = 16_384
 
 
 class LocalEngine:
@@ -44,6 +42,9 @@ class LocalEngine:
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._start_server()
+
+    def can_start(self) -> bool:
+        return True
 
     def start(self, attempt_id: str, variables: Mapping[str, str]) -> None:
         self._running.add(attempt_id)
@@ -128,7 +129,7 @@ class LocalEngine:
             attempt_id=attempt_id,
             reason=reason,
             exit_code=exit_code,
-            last_lines=_last_lines(self.output_of(attempt_id)),
+            last_lines=last_lines(self.output_of(attempt_id)),
         )
 
     def _lose_server(self) -> None:
@@ -142,7 +143,7 @@ class LocalEngine:
             self._server.kill()
             self._server.wait()
         self._server = self._channel = None
-        end = _last_lines(self._server_log)
+        end = last_lines(self._server_log)
         for attempt_id in sorted(self._running):
             ended = self._ended(attempt_id, None, "the process that starts trials ended")
             self._lost.append(
@@ -161,12 +162,3 @@ class LocalEngine:
     @property
     def _server_log(self) -> Path:
         return self._folder / "forkserver.log"
-
-
-def _last_lines(log: Path) -> str:
-    if not log.exists():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _LAST_BYTES))
-        text = file.read().decode(errors="replace")
-    return "\n".join(text.splitlines()[-_LAST_LINES:])

@@ -1,5 +1,6 @@
 """What the process of a trial is told by its environment."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ DEVICE_VARIABLE = "SHRINKNETS_DEVICE"
 THREADS_VARIABLE = "SHRINKNETS_THREADS"
 MEMORY_VARIABLE = "SHRINKNETS_MEMORY_FRACTION"
 _MICRO_BATCHES = "SHRINKNETS_MICRO_BATCHES"
-_TOKEN = "SHRINKNETS_TOKEN"  # noqa: S105  (the name of the variable, not a token)
+TOKEN_VARIABLE = "SHRINKNETS_TOKEN"  # noqa: S105  (the name of the variable, not a token)
+_RAY_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+RAY_TOKEN_KEY = "shrinknets_token"  # noqa: S105  (the name of the entry, not a token)
+"""In the metadata of a job of Ray, which unlike variables does not get into Ray's own logs."""
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -49,7 +53,9 @@ class TrialEnvironment:
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
         """Raises EnvironmentVariableError that names all that is missing, or no number."""
-        missing = [name for name in (_URL, _ATTEMPT, _TOKEN) if not variables.get(name)]
+        variables = {**_told_by_ray(variables), **variables}
+        names = (_URL, _ATTEMPT, TOKEN_VARIABLE)
+        missing = [name for name in names if not variables.get(name)]
         if missing:
             raise EnvironmentVariableError(missing)
         cache = variables.get(CACHE_VARIABLE)
@@ -57,7 +63,7 @@ class TrialEnvironment:
         return cls(
             url=variables[_URL],
             attempt_id=variables[_ATTEMPT],
-            token=variables[_TOKEN],
+            token=variables[TOKEN_VARIABLE],
             checkpoint_seconds=CHECKPOINT_SECONDS if seconds is None else seconds,
             **({"cache": Path(cache)} if cache else {}),
             device=variables.get(DEVICE_VARIABLE) or "auto",
@@ -71,7 +77,7 @@ class TrialEnvironment:
         return {
             _URL: self.url,
             _ATTEMPT: self.attempt_id,
-            _TOKEN: self.token,
+            TOKEN_VARIABLE: self.token,
             CACHE_VARIABLE: str(self.cache),
             _CHECKPOINT_SECONDS: str(self.checkpoint_seconds),
             _MICRO_BATCHES: str(self.micro_batches),
@@ -86,3 +92,11 @@ def _number(
         return kind(text) if text else None
     except ValueError as error:
         raise EnvironmentVariableError([name]) from error
+
+
+def _told_by_ray(variables: Mapping[str, str]) -> dict[str, str]:
+    """The token, where Ray started the process: it hands the metadata of its job on as JSON."""
+    if _RAY_CONFIG not in variables:
+        return {}
+    token = json.loads(variables[_RAY_CONFIG]).get("metadata", {}).get(RAY_TOKEN_KEY)
+    return {TOKEN_VARIABLE: token} if token else {}
