@@ -1,5 +1,6 @@
 """One network that shrinks at one λ while it trains: the trial of the search over λ."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,6 +16,11 @@ from shrinknets_core.training import Choice, Loop, TrainOptions
 
 WARMUP_SHARE = 0.1
 """Of the epochs, with λ at 0; as many again ramp it up."""
+WARMUP_TRAVEL = 0.012
+"""The warm-up is longer where Adam could not have moved each weight so far by then: gates that are
+judged before the weights have learnt anything die by their initial draw."""
+LONGEST_WARMUP = 0.25
+"""Of the epochs, at most."""
 
 
 def train_shrinking(
@@ -46,8 +52,8 @@ def train_shrinking(
     if not lam > 0:
         raise OptionError("lam", expected="positive", got=lam)
     split = split.to(options.device)
-    warmup = round(options.epochs * WARMUP_SHARE)
-    shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=warmup)
+    warmup, ramp = warmup_epochs(split, options), round(options.epochs * WARMUP_SHARE)
+    shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=ramp)
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family, shrink=shrink), split, options)
     method = _proximal if shrink.rule is Rule.PROXIMAL else _subgradient
@@ -75,6 +81,14 @@ def shrink_options(
     )
 
 
+def warmup_epochs(split: Split, options: TrainOptions) -> int:
+    """Return for how many epochs the gates are held, a tenth of all unless weights are slow."""
+    travel = options.lr * options.steps_per_epoch(split)
+    longest = int(options.epochs * LONGEST_WARMUP)
+    needed = min(longest, math.ceil(WARMUP_TRAVEL / travel))
+    return max(round(options.epochs * WARMUP_SHARE), needed)
+
+
 def warm_up(loop: Loop, *, lr: float, epochs: int) -> Iterator[TrialEvent]:
     """Train with all gates held where they are."""
     for _ in range(epochs):
@@ -94,7 +108,7 @@ def _proximal(loop: Loop, options: TrainOptions, lam: float) -> Iterator[TrialEv
     trainee, shrinker = loop.trainee, loop.trainee.shrinker
     assert shrinker is not None
     shrinker.lam = lam
-    warmup = round(options.epochs * WARMUP_SHARE)
+    warmup = warmup_epochs(loop.split, options)
     yield from warm_up(loop, lr=options.lr, epochs=warmup)
     for _ in range(options.epochs - options.polish_epochs - warmup):
         record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
