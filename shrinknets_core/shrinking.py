@@ -1,6 +1,5 @@
 """One network that shrinks at one λ while it trains: the trial of the search over λ."""
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -85,7 +84,7 @@ def warmup_epochs(split: Split, options: TrainOptions) -> int:
     """Return for how many epochs the gates are held, a tenth of all unless weights are slow."""
     travel = options.lr * options.steps_per_epoch(split)
     longest = int(options.epochs * LONGEST_WARMUP)
-    needed = min(longest, math.ceil(WARMUP_TRAVEL / travel))
+    needed = min(longest, round(WARMUP_TRAVEL / travel))
     return max(round(options.epochs * WARMUP_SHARE), needed)
 
 
