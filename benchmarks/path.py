@@ -7,8 +7,8 @@ training. Means over seeds, which settle the split, the weights and the order of
 difference is paired by seed and comes with its standard error.
 
 At the end one path is timed against a search of 50 fixed networks whose widths are drawn
-log-uniformly, both on the first seed and after one another. Seconds are those of the processor: with
-one thread nothing else that the machine does counts.
+log-uniformly, both on the first seed and after one another. Seconds are those of the processor:
+with one thread nothing else that the machine does counts.
 """
 
 import argparse
