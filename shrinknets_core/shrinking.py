@@ -21,6 +21,11 @@ from shrinknets_core.training import Loop, TrainOptions
 
 WARMUP_SHARE = 0.1
 """Of the epochs, with λ at 0; as many again ramp it up."""
+WARMUP_TRAVEL = 0.012
+"""The warm-up is longer where Adam could not have moved each weight so far by then: gates that are
+judged before the weights have learnt anything die by their initial draw."""
+LONGEST_WARMUP = 0.25
+"""Of the epochs, at most."""
 
 
 def train_shrinking(
@@ -55,8 +60,8 @@ def train_shrinking(
     if not lam > 0:
         raise OptionError("lam", expected="positive", got=lam)
     split = place(split, options.device)
-    warmup = round(options.epochs * WARMUP_SHARE)
-    shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=warmup)
+    warmup, ramp = warmup_epochs(split, options), round(options.epochs * WARMUP_SHARE)
+    shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=ramp)
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family, shrink=shrink), split, options)
     kind = _Proximal if shrink.rule is Rule.PROXIMAL else _Subgradient
@@ -86,6 +91,14 @@ def shrink_options(
         ramp_steps=ramp * steps if ours else 0,
         check_steps=steps,
     )
+
+
+def warmup_epochs(split: Split, options: TrainOptions) -> int:
+    """Return for how many epochs the gates are held, a tenth of all unless weights are slow."""
+    travel = options.lr * options.steps_per_epoch(split)
+    longest = int(options.epochs * LONGEST_WARMUP)
+    needed = min(longest, round(WARMUP_TRAVEL / travel))
+    return max(round(options.epochs * WARMUP_SHARE), needed)
 
 
 def warm_up(loop: Loop, *, lr: float, epochs: int) -> Iterator[TrialEvent]:
@@ -179,7 +192,7 @@ class _Proximal(_Shrinking):
 
     def _go_on(self) -> Iterator[TrialEvent]:
         loop, options = self._loop, self._options
-        yield from warm_up(loop, lr=options.lr, epochs=round(options.epochs * WARMUP_SHARE))
+        yield from warm_up(loop, lr=options.lr, epochs=warmup_epochs(loop.split, options))
         yield from self._shrink(options.epochs - options.polish_epochs)
         if self._lost:
             yield self._collapse()

@@ -14,7 +14,13 @@ from worker.engines.ray_board import Attempt, Board
 from worker.engines.ray_jobs import ENGINE_KEY, SERVICE_KEY, RayJobs, Submission
 from worker.engines.ray_orphans import IsHeld, Orphans
 from worker.engines.ray_watch import RayWatch
-from worker.trial.environment import CACHE_VARIABLE, RAY_TOKEN_KEY, TOKEN_VARIABLE
+from worker.trial.environment import (
+    CACHE_VARIABLE,
+    MEMORY_VARIABLE,
+    RAY_TOKEN_KEY,
+    THREADS_VARIABLE,
+    TOKEN_VARIABLE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +51,15 @@ class RayOptions:
 
     def variables(self) -> dict[str, str]:
         """What the command finds in its environment besides what its attempt brings."""
+        threads = str(max(1, int(self.cpus)))
         variables = {
-            "OMP_NUM_THREADS": str(max(1, int(self.cpus))),
+            "OMP_NUM_THREADS": threads,
+            THREADS_VARIABLE: threads,
             # Ray reads it from there: a submission has no field for it.
             "RAY_JOB_STOP_WAIT_TIME_S": str(self.stop_seconds),
         }
+        if 0 < self.gpus < 1:
+            variables[MEMORY_VARIABLE] = str(self.gpus)
         return variables if self.cache is None else {**variables, CACHE_VARIABLE: self.cache}
 
 
