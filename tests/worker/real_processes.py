@@ -24,8 +24,16 @@ class RealService:
     def database_url(self) -> str:
         return f"sqlite:///{self._folder / 'shrinknets.db'}"
 
-    def __init__(self, folder: Path, *, attempt_lease_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        attempt_lease_seconds: float = 60.0,
+        job_lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
         self._folder = folder
+        self.artifacts = folder / "artifacts"
+        self._job_lease_seconds = job_lease_seconds
         self._attempt_lease_seconds = attempt_lease_seconds
         self._port = find_free_port()
         self._process: psutil.Popen | None = None
@@ -40,7 +48,7 @@ class RealService:
         variables = {
             "SHRINKNETS_DATA_DIR": str(self._folder),
             "SHRINKNETS_PORT": str(self._port),
-            "SHRINKNETS_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+            "SHRINKNETS_JOB_LEASE_SECONDS": str(self._job_lease_seconds),
             "SHRINKNETS_ATTEMPT_LEASE_SECONDS": str(self._attempt_lease_seconds),
         }
         with (self._folder / "service.log").open("ab") as log:
