@@ -15,16 +15,14 @@ from shrinknets_core.errors import DivergedError
 from shrinknets_core.events import EpochRecord, Phase, TrainedNetwork, TrialEvent
 from shrinknets_core.finishing import finish
 from shrinknets_core.polishing import annealed
-from shrinknets_core.runs import copied
 from shrinknets_core.snapshots import Snapshot
 from shrinknets_core.stacking import LinearStack
+from shrinknets_core.states import copied, load_optimizer, read_record
 from shrinknets_core.training import (
     EVALUATION_ROWS,
     Choice,
     TrainOptions,
     draw_batches,
-    load_optimizer,
-    read_record,
 )
 
 

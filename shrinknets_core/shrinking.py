@@ -12,7 +12,8 @@ from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.polishing import Polish
-from shrinknets_core.runs import Run, copied, describe
+from shrinknets_core.runs import Run, describe
+from shrinknets_core.states import copied
 from shrinknets_core.training import Choice, Loop, TrainOptions
 
 WARMUP_SHARE = 0.1

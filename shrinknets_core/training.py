@@ -15,6 +15,7 @@ from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.snapshots import HasPlain
+from shrinknets_core.states import load_optimizer, read_record
 from shrinknets_core.trainee import Trainee
 
 Rebuild = Callable[[Sequence[int], Mapping[str, Tensor]], nn.Module]
@@ -220,13 +221,6 @@ class Loop:
                 weight.grad.add_(weight, alpha=self._l2)
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
-    """Give a new optimiser the state, by the parameters' numbers, of one of the same options."""
-    groups = optimizer.state_dict()["param_groups"]
-    state = {int(number): one for number, one in values.items()}
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
 def draw_batches(
     rows: Rows, batch_size: int, rng: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -262,12 +256,6 @@ def evaluate(model: nn.Module, rows: Rows) -> tuple[float, float]:
         loss += cross_entropy(logits, y, reduction="sum")
         correct += (logits.argmax(dim=1) == y).sum()
     return float(loss) / len(rows), float(correct) / len(rows)
-
-
-def read_record(fields: Mapping[str, Any]) -> EpochRecord:
-    """Return the record that `asdict` made fields of, after a way through JSON."""
-    widths = tuple(int(width) for width in fields["widths"])
-    return EpochRecord(**{**fields, "widths": widths, "phase": Phase(fields["phase"])})
 
 
 class Choice:
