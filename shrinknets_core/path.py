@@ -11,7 +11,7 @@ from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.method import LambdaControl
 from shrinknets_core.polish_queue import PolishQueue
 from shrinknets_core.runs import Run, describe
-from shrinknets_core.shrinking import WARMUP_SHARE, collapse, shrink_options, warm_up
+from shrinknets_core.shrinking import collapse, shrink_options, warm_up, warmup_epochs
 from shrinknets_core.snapshots import take_snapshot
 from shrinknets_core.states import copied
 from shrinknets_core.training import Loop, TrainOptions
@@ -79,7 +79,7 @@ def follow_path(
     split = split.to(options.device)
     path = PathOptions() if path is None else path
     family = mlp_family() if family is None else family
-    warmup = max(1, round(options.epochs * WARMUP_SHARE))
+    warmup = max(1, warmup_epochs(split, options))
     shrink = shrink_options(split, options, warmup=warmup)
     trainee = options.build(split, widths, family=family, shrink=shrink)
     description = describe("path", split, widths, options, family, path=asdict(path))
@@ -118,7 +118,7 @@ class _Path(Run):
 
     def _go_on(self) -> Iterator[TrialEvent]:
         loop, options, queue = self._loop, self._options, self._queue
-        warmup = max(1, round(options.epochs * WARMUP_SHARE))
+        warmup = max(1, warmup_epochs(loop.split, options))
         yield from warm_up(loop, lr=options.lr, epochs=warmup)
         if not self._shrinker.groups:
             self._ended = True

@@ -1,5 +1,6 @@
 """One network that shrinks at one λ while it trains: the trial of the search over λ."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,11 @@ from shrinknets_core.training import Choice, Loop, TrainOptions
 
 WARMUP_SHARE = 0.1
 """Of the epochs, with λ at 0; as many again ramp it up."""
+WARMUP_TRAVEL = 0.012
+"""The warm-up is longer where Adam could not have moved each weight so far by then: gates that are
+judged before the weights have learnt anything die by their initial draw."""
+LONGEST_WARMUP = 0.25
+"""Of the epochs, at most."""
 
 
 def train_shrinking(
@@ -49,8 +55,8 @@ def train_shrinking(
     if not lam > 0:
         raise OptionError("lam", expected="positive", got=lam)
     split = split.to(options.device)
-    warmup = round(options.epochs * WARMUP_SHARE)
-    shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=warmup)
+    warmup, ramp = warmup_epochs(split, options), round(options.epochs * WARMUP_SHARE)
+    shrink = shrink_options(split, options, rule=rule, warmup=warmup, ramp=ramp)
     family = mlp_family() if family is None else family
     loop = Loop(options.build(split, widths, family=family, shrink=shrink), split, options)
     kind = _Proximal if shrink.rule is Rule.PROXIMAL else _Subgradient
@@ -77,6 +83,14 @@ def shrink_options(
         ramp_steps=ramp * steps if ours else 0,
         check_steps=steps,
     )
+
+
+def warmup_epochs(split: Split, options: TrainOptions) -> int:
+    """Return for how many epochs the gates are held, a tenth of all unless weights are slow."""
+    travel = options.lr * options.steps_per_epoch(split)
+    longest = int(options.epochs * LONGEST_WARMUP)
+    needed = min(longest, math.ceil(WARMUP_TRAVEL / travel))
+    return max(round(options.epochs * WARMUP_SHARE), needed)
 
 
 def warm_up(loop: Loop, *, lr: float, epochs: int) -> Iterator[TrialEvent]:
@@ -140,7 +154,7 @@ class _Proximal(_Shrinking):
 
     def _go_on(self) -> Iterator[TrialEvent]:
         loop, options = self._loop, self._options
-        yield from warm_up(loop, lr=options.lr, epochs=round(options.epochs * WARMUP_SHARE))
+        yield from warm_up(loop, lr=options.lr, epochs=warmup_epochs(loop.split, options))
         while not self._lost and loop.step < options.epochs - options.polish_epochs:
             record = loop.epoch(phase=Phase.SHRINK, lr=options.lr)
             self._lost = self._shrinker.collapsed()
