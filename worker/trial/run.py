@@ -46,6 +46,7 @@ def run_attempt(
             training.checkpoint(Checkpointer(lease, reporter, every_seconds=checkpoint_seconds))
         with Termination() as termination:
             end = training.run(termination, spec.exports)
+        training.close()
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
@@ -83,6 +84,11 @@ class _Training:
         return AttemptEnd(
             state=state, reason=reason, networks=with_exports(self._found, exports, self._reporter)
         )
+
+    def close(self) -> None:
+        """Let no checkpoint be on its way when the attempt ends."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
 
     def _take(self, event: TrialEvent) -> None:
         match event:
