@@ -6,16 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from shrinknets_core.events import EpochRecord, Phase
+from shrinknets_core.events import EpochRecord
 from shrinknets_core.snapshots import HasPlain
+from shrinknets_core.states import read_record
 
 Rebuild = Callable[[Sequence[int], Mapping[str, Tensor]], nn.Module]
-
-
-def read_record(fields: Mapping[str, Any]) -> EpochRecord:
-    """Return the record that `asdict` made fields of, after a way through JSON."""
-    widths = tuple(int(width) for width in fields["widths"])
-    return EpochRecord(**{**fields, "widths": widths, "phase": Phase(fields["phase"])})
 
 
 class Choice:

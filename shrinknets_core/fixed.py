@@ -10,7 +10,8 @@ from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
 from shrinknets_core.polishing import anneal
-from shrinknets_core.runs import Run, copied, describe
+from shrinknets_core.runs import Run, describe
+from shrinknets_core.states import copied
 from shrinknets_core.training import Loop, TrainOptions
 
 

@@ -11,9 +11,10 @@ from shrinknets_core.events import Collapse, EpochRecord, Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.method import LambdaControl
 from shrinknets_core.polish_queue import PolishQueue
-from shrinknets_core.runs import Run, copied, describe
+from shrinknets_core.runs import Run, describe
 from shrinknets_core.shrinking import collapse, shrink_options, warm_up, warmup_epochs
 from shrinknets_core.snapshots import take_snapshot
+from shrinknets_core.states import copied
 from shrinknets_core.training import Loop, TrainOptions
 
 

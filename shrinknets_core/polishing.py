@@ -7,8 +7,8 @@ from typing import Any
 from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.events import EpochRecord, Phase
-from shrinknets_core.runs import copied
 from shrinknets_core.snapshots import Origin
+from shrinknets_core.states import copied
 from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Loop, TrainOptions
 

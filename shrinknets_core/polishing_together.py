@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from shrinknets_core.batches import draw_batches
-from shrinknets_core.choice import Choice, read_record
+from shrinknets_core.choice import Choice
 from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError
 from shrinknets_core.events import EpochRecord, Phase, TrainedNetwork, TrialEvent
 from shrinknets_core.finishing import finish
 from shrinknets_core.polishing import annealed
-from shrinknets_core.runs import copied
 from shrinknets_core.snapshots import Snapshot
 from shrinknets_core.stacking import LinearStack
-from shrinknets_core.training import EVALUATION_ROWS, TrainOptions, load_optimizer
+from shrinknets_core.states import copied, load_optimizer, read_record
+from shrinknets_core.training import EVALUATION_ROWS, TrainOptions
 
 
 def polish_together(

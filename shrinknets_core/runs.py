@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any, Self
 
 import torch
-from torch import Tensor
 
 from shrinknets_core.data import Split
 from shrinknets_core.errors import CheckpointError, OptionError
@@ -117,16 +116,3 @@ def describe(
         "options": {**asdict(options), **where, "micro_batches": 1},
         **more,
     }
-
-
-def copied(state: Any) -> Any:
-    """Return nested plain values with copies of the tensors in them, on the CPU; waits for them."""
-    match state:
-        case Tensor():
-            return state.detach().to("cpu", copy=True)
-        case Mapping():
-            return {str(key): copied(value) for key, value in state.items()}
-        case list() | tuple():
-            return [copied(value) for value in state]
-        case _:
-            return state

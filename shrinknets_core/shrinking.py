@@ -16,7 +16,8 @@ from shrinknets_core.finishing import finish
 from shrinknets_core.limits import Limits, Tightening
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.polishing import Polish
-from shrinknets_core.runs import Run, copied, describe
+from shrinknets_core.runs import Run, describe
+from shrinknets_core.states import copied
 from shrinknets_core.training import Loop, TrainOptions
 
 WARMUP_SHARE = 0.1

@@ -16,6 +16,7 @@ from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.speed import Forward, Precision
+from shrinknets_core.states import load_optimizer
 from shrinknets_core.trainee import Trainee
 
 EVALUATION_ROWS = 8192
@@ -251,13 +252,6 @@ class Loop:
         for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 weight.grad.add_(weight, alpha=self._l2)
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> None:
-    """Give a new optimiser the state, by the parameters' numbers, of one of the same options."""
-    groups = optimizer.state_dict()["param_groups"]
-    state = {int(number): one for number, one in values.items()}
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ class SmallService:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, bytes, str | None]] = []
         self.status = 200
+        self.is_full = False
         self.order = Order.CONTINUE
         self.assignment = b""
         self.ended = b""
@@ -36,8 +37,7 @@ class SmallService:
                     (self.command, self.path, body, self.headers.get("Lease-Token"))
                 )
                 content = service.content(self.path)
-                # No file was handed in before.
-                self.send_response(404 if self.command == "HEAD" else service.status)
+                self.send_response(service.status_of(self.command))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 if self.command != "HEAD":
@@ -62,10 +62,15 @@ class SmallService:
             server.shutdown()
             server.server_close()
 
+    def status_of(self, command: str) -> int:
+        if command == "HEAD":
+            return 404  # no file was handed in before
+        return 507 if self.is_full and command == "PUT" else self.status
+
     def content(self, path: str) -> bytes:
         if self.status >= 400:
             return b'{"type": "about:blank", "title": "No", "status": 0, "detail": "not like this"}'
-        if path.endswith("/records"):
+        if path.endswith(("/records", "/checkpoints", "/resume")):
             return b'{"order": "%s"}' % self.order.value.encode()
         if path.endswith("/logs"):
             return b'{"next": 0}'

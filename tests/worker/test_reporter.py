@@ -174,6 +174,40 @@ def test_the_trial_ends_itself_when_the_service_stays_away(
     assert given_up[0][0] is ExitCode.SERVICE_AWAY
 
 
+def test_without_room_for_a_file_records_still_arrive_and_it_is_tried_again(
+    service: SmallService,
+    reporter: Reporter,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("worker.trial.reporter.FULL_SECONDS", 0.1)
+    service.is_full = True
+    sha256 = reporter.upload(b"weights")
+    wait_until(lambda: len(service.bodies(f"/artifacts/{sha256}")) >= 2)
+    reporter.report(record(1))
+    wait_until(lambda: posted_steps(service) == [1])
+    assert "training goes on and it is tried again" in caplog.text
+    service.is_full = False
+    num_tries = len(service.bodies(f"/artifacts/{sha256}"))
+    reporter.flush()
+    assert len(service.bodies(f"/artifacts/{sha256}")) == num_tries + 1
+    end(reporter)
+
+
+def test_who_waits_for_records_to_be_sent_waits_no_longer(
+    service: SmallService, reporter: Reporter
+) -> None:
+    for step in range(1, 10):
+        reporter.report(record(step))
+    assert reporter.wait_until_sent(reporter.mark(), seconds=5)
+    assert posted_steps(service) == list(range(1, 10))
+    service.stop()
+    reporter.report(record(10))
+    assert not reporter.wait_until_sent(reporter.mark(), seconds=0.3)
+    service.start()
+    end(reporter)
+
+
 def test_a_refused_record_is_an_error_for_the_training(
     service: SmallService, reporter: Reporter
 ) -> None:

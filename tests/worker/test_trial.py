@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from shrinknets.wire import (
     AttemptEnd,
     JobSpec,
     Method,
+    NewCheckpoint,
     Order,
     Params,
     RecordBatch,
@@ -210,6 +212,46 @@ def test_an_order_to_stop_or_pause_ends_the_attempt_after_the_epoch(
     end = end_of(service)
     assert end.state is state
     assert len(end.records) < 500
+
+
+def test_a_checkpoint_comes_after_the_records_up_to_it(
+    service: SmallService, lease: AttemptLease, assign: Callable[..., None]
+) -> None:
+    assign(Method.FIXED, training={"epochs": 40})
+    run_attempt(lease, give_up=never_give_up, checkpoint_seconds=0.0)
+    reported: set[int] = set()
+    named = 0
+    for _, path, body, _ in list(service.requests):
+        if path.endswith("/records"):
+            reported |= {r.step for r in RecordBatch.model_validate_json(body).records}
+        elif path.endswith("/checkpoints"):
+            new = NewCheckpoint.model_validate_json(body)
+            assert reported >= set(range(1, new.step + 1))
+            assert hashlib.sha256(service.bodies(new.sha256)[0]).hexdigest() == new.sha256
+            named += 1
+    assert named
+
+
+def test_a_checkpoint_without_room_is_told_and_training_goes_on(
+    service: SmallService,
+    lease: AttemptLease,
+    assign: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assign(Method.FIXED, training={"epochs": 40})
+    service.is_full = True
+
+    def make_room() -> None:
+        while "training goes on" not in caplog.text:
+            time.sleep(0.01)
+        service.is_full = False
+
+    helper = threading.Thread(target=make_room)
+    helper.start()
+    run_attempt(lease, give_up=never_give_up, checkpoint_seconds=0.0)
+    helper.join()
+    assert "was not kept, training goes on" in caplog.text
+    assert end_of(service).state is TrialState.COMPLETE
 
 
 def test_a_lease_that_is_lost_before_the_start_is_an_error(

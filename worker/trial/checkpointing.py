@@ -19,6 +19,9 @@ UPLOAD_SECONDS = 300.0
 FINISH_SECONDS = 60.0
 """How long a process that is told to end waits for its last one; an engine waits less."""
 
+CLOSE_SECONDS = 10.0
+"""How long the end of a trial waits for one on its way: what was named goes with the trial."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +50,7 @@ class Checkpointer:
         self._lease = AttemptLease(self._client, lease.attempt_id, lease.token)
         self._taken: _Taken | None = None
         self._taken_at = time.monotonic()
+        self._is_closing = False
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="checkpointer", daemon=True).start()
 
@@ -65,6 +69,11 @@ class Checkpointer:
         self._take(run, results)
         self._wait()
 
+    def close(self) -> None:
+        """Begin no further upload, and let one that is under way come to its end."""
+        self._is_closing = True
+        self._wait(CLOSE_SECONDS)
+
     def _take(self, run: Run, results: Sequence[NetworkResult]) -> None:
         # Named after the attempt, so that no two processes make the same file.
         networks = [result.model_dump(mode="json") for result in results]
@@ -75,9 +84,9 @@ class Checkpointer:
             self._taken = _Taken(checkpoint, files, self._reporter.mark())
             self._changed.notify_all()
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float = FINISH_SECONDS) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._taken is None, timeout=FINISH_SECONDS)
+            self._changed.wait_for(lambda: self._taken is None, timeout=seconds)
 
     def _run(self) -> None:
         while True:
@@ -101,6 +110,8 @@ class Checkpointer:
     def _hand_in(self, taken: _Taken) -> None:
         content = taken.checkpoint.to_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
+        if self._is_closing:
+            return
         self._lease.upload(sha256, content)
         # Who goes on from it reports no earlier epoch again, so all of them must be in by then.
         if self._reporter.wait_until_sent(taken.mark, seconds=FINISH_SECONDS):

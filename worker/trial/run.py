@@ -52,6 +52,7 @@ def run_attempt(
             training.checkpoint(Checkpointer(lease, reporter, every_seconds=checkpoint_seconds))
         with Termination() as termination:
             end = training.run(termination, note=note_on(micro_batches))
+        training.close()
         reporter.flush()
     except (LeaseLostError, ServiceUnreachableError):
         raise
@@ -104,6 +105,11 @@ class _Training:
                 state=TrialState.INFEASIBLE, reason=collapse.reason, networks=networks
             )
         return end_of(networks, self._spec.constraints, note=note)
+
+    def close(self) -> None:
+        """Let no checkpoint be on its way when the attempt ends."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
 
     def _take(self, event: TrialEvent) -> None:
         match event:

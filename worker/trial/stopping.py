@@ -3,7 +3,7 @@
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class Termination:
@@ -15,11 +15,12 @@ class Termination:
 
     def __init__(self) -> None:
         self.is_wished = False
+        self._before: Any = signal.SIG_DFL
         self._is_main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
         if self._is_main:
-            signal.signal(signal.SIGTERM, self._note)
+            self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
     def __exit__(
@@ -29,7 +30,7 @@ class Termination:
         trace: TracebackType | None,
     ) -> None:
         if self._is_main:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, self._before)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.is_wished = True
