@@ -13,7 +13,6 @@ from shrinknets.wire import Job, JobSpec, TrialState
 from tests.postgres import running_postgres
 from tests.worker.faults.conftest import expect_whole, start_worker, stop_in_order
 from tests.worker.real_processes import (
-    LEASE_SECONDS,
     RealService,
     all_gone,
     wait_for,
@@ -70,7 +69,7 @@ def test_a_service_that_was_killed_gets_the_epochs_that_trials_kept_for_it(
     service = RealService(tmp_path)
     worker = start_worker(service, tmp_path)
     try:
-        job_id = service.submit(make_faulty(trials=1, training={"epochs": 600, "batch_size": 64}))
+        job_id = service.submit(make_faulty(trials=1, training={"epochs": 300, "batch_size": 64}))
         wait_for(lambda: any(t.epochs for t in service.list_trials(job_id)), seconds=PATIENCE)
         (process,) = worker.trial_processes()
         service.kill()
@@ -78,7 +77,7 @@ def test_a_service_that_was_killed_gets_the_epochs_that_trials_kept_for_it(
         assert process.is_running(), "it trains on"
         service.start()
         job = service.wait_until_final(job_id, seconds=PATIENCE)
-        expect_whole(service, job, trials=1, epochs=600)
+        expect_whole(service, job, trials=1, epochs=300)
         assert "; again" not in worker.log
     finally:
         stop_in_order(worker)
@@ -89,7 +88,7 @@ def test_a_service_that_was_killed_gets_the_epochs_that_trials_kept_for_it(
 def test_a_frozen_worker_finds_its_job_done_by_another(
     make_faulty: MakeSpec, tmp_path: Path
 ) -> None:
-    service = RealService(tmp_path, attempt_lease_seconds=LEASE_SECONDS)
+    service = RealService(tmp_path)
     frozen = start_worker(service, tmp_path)
     workers = [frozen]
     try:
