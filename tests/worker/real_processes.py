@@ -36,7 +36,7 @@ class RealService:
         self._attempt_lease_seconds = attempt_lease_seconds
         self._port = find_free_port()
         self._process: psutil.Popen | None = None
-        self.http = httpx.Client(base_url=f"{self.url}/api/v1")
+        self.http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=60)
         self.start()
 
     @property
@@ -59,7 +59,7 @@ class RealService:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, seconds=90)
+        wait_for(self._answers, seconds=180)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -155,7 +155,7 @@ class RealWorker:
             processes = self.trial_processes()
             return processes if len(processes) == number else None
 
-        return wait_for(enough, seconds=30)
+        return wait_for(enough, seconds=120)
 
     def kill(self) -> None:
         if self.process.poll() is None:
