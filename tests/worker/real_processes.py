@@ -29,11 +29,13 @@ class RealService:
         folder: Path,
         *,
         attempt_lease_seconds: float = 60.0,
+        job_lease_seconds: float = LEASE_SECONDS,
         database_url: str | None = None,
     ) -> None:
         self._database_url = database_url
         self._folder = folder
         self._attempt_lease_seconds = attempt_lease_seconds
+        self._job_lease_seconds = job_lease_seconds
         self._port = find_free_port()
         self._process: psutil.Popen | None = None
         self.http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=60)
@@ -47,7 +49,7 @@ class RealService:
         variables = {
             "SHRINKNETS_DATA_DIR": str(self._folder),
             "SHRINKNETS_PORT": str(self._port),
-            "SHRINKNETS_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+            "SHRINKNETS_JOB_LEASE_SECONDS": str(self._job_lease_seconds),
             "SHRINKNETS_ATTEMPT_LEASE_SECONDS": str(self._attempt_lease_seconds),
             "SHRINKNETS_DATABASE_URL": self.database_url,
             "SHRINKNETS_MIGRATE_ON_START": "true",

