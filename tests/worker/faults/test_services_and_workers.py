@@ -118,13 +118,13 @@ def test_a_frozen_worker_finds_its_job_done_by_another(
 def test_two_workers_at_the_edge_between_jobs_do_each_job_once(
     make_faulty: MakeSpec, tmp_path: Path
 ) -> None:
-    service = RealService(tmp_path)
+    service = RealService(tmp_path, job_lease_seconds=60)
     workers = [start_worker(service, tmp_path) for _ in range(2)]
     try:
         for worker in workers:
             wait_for(lambda worker=worker: "for jobs" in worker.log, seconds=PATIENCE)
         short = make_faulty(trials=1, training={"epochs": 2, "batch_size": 256})
-        job_ids = [service.submit(short) for _ in range(12)]
+        job_ids = [service.submit(short) for _ in range(8)]
         for job_id in job_ids:
             job = service.wait_until_final(job_id, seconds=PATIENCE)
             expect_whole(service, job, trials=1, epochs=2)
