@@ -3,8 +3,7 @@
 A job of equal trials runs on a real service (PostgreSQL for the database's fault, SQLite for all
 others) with real workers, one trial at a time in one thread: once undisturbed, then once for each
 fault. What stays away comes back after AWAY_SECONDS, which are part of the time lost. Leases are
-those of an installation (15 s for a job, 60 s for a trial), but for the tests' shorter job lease
-of LEASE_SECONDS.
+those of an installation: 15 s for a job, 60 s for a trial.
 """
 
 import argparse
@@ -74,7 +73,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         place = Path(folder)
         url = postgres.create(name) if on_postgres else None
-        served = RealService(place, database_url=url)
+        served = RealService(place, database_url=url, job_lease_seconds=15)
         stack.callback(served.kill)
         one_thread = {"SHRINKNETS_WORKER_THREADS": "1"}
         workers = []

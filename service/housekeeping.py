@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from service.errors import UnavailableError
 from service.services import Services
 from service.store import News, events, expiry, submissions
 
@@ -59,16 +60,27 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
 class _Expiry:
     """Ends overdue leases, but only after their holders had time to come back.
 
-    While the service was away nobody could renew: whoever outlived it goes first.
+    While the service or its database was away nobody could renew: whoever outlived it goes first.
     """
 
     def __init__(self, services: Services) -> None:
         self._store = services.store
-        started = time.monotonic()
-        self._jobs_from = started + services.settings.job_lease_seconds
-        self._attempts_from = started + services.settings.attempt_lease_seconds
+        self._settings = services.settings
+        self._wait()
 
     def __call__(self) -> None:
+        try:
+            self._expire()
+        except UnavailableError:
+            self._wait()
+            raise
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        self._jobs_from = now + self._settings.job_lease_seconds
+        self._attempts_from = now + self._settings.attempt_lease_seconds
+
+    def _expire(self) -> None:
         now = time.monotonic()
         with self._store.writing() as tx:
             if now >= self._jobs_from:

@@ -29,6 +29,7 @@ class RealService:
         folder: Path,
         *,
         attempt_lease_seconds: float = 60.0,
+        job_lease_seconds: float = LEASE_SECONDS,
         database_url: str | None = None,
         job_lease_seconds: float = LEASE_SECONDS,
     ) -> None:
@@ -37,9 +38,10 @@ class RealService:
         self.artifacts = folder / "artifacts"
         self._job_lease_seconds = job_lease_seconds
         self._attempt_lease_seconds = attempt_lease_seconds
+        self._job_lease_seconds = job_lease_seconds
         self._port = find_free_port()
         self._process: psutil.Popen | None = None
-        self.http = httpx.Client(base_url=f"{self.url}/api/v1")
+        self.http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=60)
         self.start()
 
     @property
@@ -62,7 +64,7 @@ class RealService:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, seconds=120)
+        wait_for(self._answers, seconds=180)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -158,7 +160,7 @@ class RealWorker:
             processes = self.trial_processes()
             return processes if len(processes) == number else None
 
-        return wait_for(enough, seconds=30)
+        return wait_for(enough, seconds=120)
 
     def kill(self) -> None:
         if self.process.poll() is None:

@@ -16,7 +16,7 @@ EPOCHS = 150
 
 @pytest.fixture(scope="module")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
-    service = RealService(tmp_path_factory.mktemp("service"), attempt_lease_seconds=5.0)
+    service = RealService(tmp_path_factory.mktemp("service"), attempt_lease_seconds=8.0)
     yield service
     service.http.close()
     service.kill()
