@@ -38,7 +38,7 @@ def test_only_the_jobs_holder_prunes_and_a_cancel_comes_first(
     for token in (attempt["token"], "x" * 43):
         problem(worker.post(path, token, {"reason": "no"}), 409)
     problem(worker.post(path, worker.token, {"reason": ""}), 422)
-    problem(worker.post(f"/trials/trial-0/prune", worker.token, {"reason": "no"}), 404)
+    problem(worker.post("/trials/trial-0/prune", worker.token, {"reason": "no"}), 404)
     assert ok(worker.report(attempt))["order"] == "continue"
     ok(worker.post(path, worker.token, {"reason": "yes"}))
     ok(client.post(f"/api/v1/jobs/{job_id}/cancel"))
