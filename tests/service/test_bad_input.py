@@ -117,13 +117,13 @@ def lam(low: Any, high: Any) -> dict[str, Any]:
             id="wider-than-the-bounds",
         ),
         pytest.param(
-            spec(sampler="grid"), "sampler", "'grid'", "one of 'tpe' or 'random'", id="sampler"
+            spec(sampler="grid"), "sampler", "'grid'", "one of 'tpe', 'random', 'gp'", id="sampler"
         ),
         pytest.param(
             spec(colour="red"),
             "colour",
             "'red'",
-            "only the fields name, dataset, network, methods, training, sampler, seed",
+            "only the fields name, dataset, network, methods, training, sampler, pruner, objective",
             id="unknown-field",
         ),
         pytest.param(

@@ -210,7 +210,8 @@ def test_a_warm_start_takes_over_what_fits_and_says_what_does_not(
         "shrinknets knew 2 trials of earlier jobs, 1 did not fit its search space, such as "
         "{'lam': 0.009}"
     )
-    with pytest.raises(httpx.HTTPStatusError) as refused:
-        real_service.submit(spec.model_copy(update={"warm_start": (first, "job_nowhere")}))
-    (error,) = refused.value.response.json()["errors"]
+    unknown = spec.model_copy(update={"warm_start": (first, "job-0")})
+    refused = real_service.http.post("/jobs", content=unknown.model_dump_json())
+    assert refused.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    (error,) = refused.json()["errors"]
     assert error["field"] == "warm_start.1"
