@@ -10,6 +10,7 @@ from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialState
 from worker.attempts import Attempts
 from worker.engines import Engine, stop_all, wait_until_gone
 from worker.errors import LeaseLostError, NotAllowedError, ServiceUnreachableError
+from worker.final_trials import final_requests
 from worker.search import JobSearch
 from worker.service_client import JobLease
 from worker.settings import WorkerSettings
@@ -43,6 +44,7 @@ class Driver:
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None
         self._renew_at = 0.0
+        self._final: list[Trial] = []
 
     def run(self) -> JobEnd:
         """Work until the job is done or must be given back; leaves no trial process behind.
@@ -72,7 +74,7 @@ class Driver:
             self._learn(search, self._fill_slots(search))
             if self._failures_in_a_row >= self._settings.failures_in_a_row:
                 return self._failed(f"{self._failures_in_a_row} trials in a row failed")
-            if self._attempts.num_unfinished == 0:
+            if self._attempts.num_unfinished == 0 and not self._announce_final():
                 return self._judge()
             seconds_left = self._renew_at - time.monotonic()
             self._learn(search, self._attempts.wait(max(0.0, seconds_left)))
@@ -85,7 +87,8 @@ class Driver:
     def _take_up(self) -> JobSearch:
         """Go on where the service's trials stand."""
         trials = list(self._lease.client.iter_trials(self._job.id))
-        search = JobSearch(self._job.spec, trials)
+        search = JobSearch(self._job.spec, [t for t in trials if t.method.is_search])
+        self._final = [trial for trial in trials if not trial.method.is_search]
         never = datetime.max.replace(tzinfo=UTC)
         for trial in sorted(trials, key=lambda trial: trial.ended_at or never):
             if trial.state.is_final:
@@ -106,9 +109,23 @@ class Driver:
             self._attempts.add(self._lease.announce(request))
         return self._attempts.start_waiting()
 
+    def _announce_final(self) -> bool:
+        """Once the search is over: have the network chosen, and announce what follows, if any."""
+        # A trial may hear of a cancel before the driver does.
+        if self._lease.renew() is Order.STOP or (chosen := self._lease.choose()) is None:
+            return False
+        source = self._lease.client.get_trial(chosen.network.trial_id)
+        requests = final_requests(self._job.spec, chosen, source, self._final)
+        announced = [self._lease.announce(request) for request in requests]
+        for trial in announced:
+            self._attempts.add(trial)
+        self._final += announced
+        return bool(announced)
+
     def _learn(self, search: JobSearch, ended: list[Trial]) -> None:
         for trial in ended:
-            search.tell(trial)
+            if trial.method.is_search:
+                search.tell(trial)
             self._count(trial)
             accuracy = trial.validation_accuracy
             _log.info(

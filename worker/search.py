@@ -124,6 +124,8 @@ def suggest(trial: optuna.Trial, spec: JobSpec, method: Method) -> Params:
             assert isinstance(search, FixedL2Search)
             sizes = _suggest_sizes(trial, spec, search)
             return {**sizes, "l2": _log_uniform(trial, "l2", search.l2)}
+        case Method.RETRAIN | Method.FINE_TUNE:
+            raise AssertionError(f"{method.value} searches nothing")
 
 
 def _suggest_sizes(trial: optuna.Trial, spec: JobSpec, search: FixedSearch) -> Params:

@@ -12,6 +12,7 @@ from shrinknets.wire import (
     LEASE_HEADER,
     Attempt,
     AttemptEnd,
+    Chosen,
     Claim,
     ClaimRequest,
     Job,
@@ -197,6 +198,11 @@ class JobLease:
         """Create a trial, or get the one that this method and number already have."""
         return _read(Trial, self._post(f"/jobs/{self.claim.job.id}/trials", request))
 
+    def choose(self) -> Chosen | None:
+        """Have the job's network chosen among those that there are; None where there is none."""
+        answer = self._post(f"/jobs/{self.claim.job.id}/choice")
+        return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Chosen, answer)
+
     def start_attempt(self, trial_id: str) -> Attempt:
         """Move a waiting trial to running; LeaseLostError also when it is not waiting."""
         return _read(Attempt, self._post(f"/trials/{trial_id}/attempts"))
@@ -229,6 +235,11 @@ class AttemptLease:
     def fetch_dataset(self, target: IO[bytes]) -> None:
         """Write the file of the job's data set to `target`."""
         path = f"{_WORKER}/attempts/{self.attempt_id}/dataset"
+        self.client.fetch(path, target, token=self.token)
+
+    def fetch_network(self, target: IO[bytes]) -> None:
+        """Write the file of the network that the trial starts from to `target`."""
+        path = f"{_WORKER}/attempts/{self.attempt_id}/network"
         self.client.fetch(path, target, token=self.token)
 
     def post_lines(self, batch: LogBatch) -> int:

@@ -63,7 +63,7 @@ def create_job(
             dataset=spec.dataset,
             priority=priority,
             key_id=share.key_id if share else None,
-            total_trials=sum(chosen.values()),
+            total_trials=sum(chosen.values()) + spec.choice.num_trials,
             created_at=now(),
         )
     )
@@ -213,10 +213,12 @@ def _progress(tx: Reading, rows: Sequence[Row[Any]]) -> dict[str, Progress]:
 
 
 def _progress_of(row: Row[Any], counts: Row[Any] | None, alive: int | None) -> Progress:
+    ended, running = (0, 0) if counts is None else (counts.ended, counts.running)
     return Progress(
-        total=row.total_trials,
-        ended=0 if counts is None else counts.ended,
-        running=0 if counts is None else counts.running,
+        # A network that is chosen anew, after failed trials were tried again, is retrained anew.
+        total=max(row.total_trials, ended + running),
+        ended=ended,
+        running=running,
         best_validation_accuracy=None if counts is None else counts.best,
         alive_units=alive,
     )

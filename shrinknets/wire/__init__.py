@@ -1,6 +1,8 @@
 """The types that cross process boundaries, defined once for service, worker and client."""
 
 from shrinknets.wire._base import Text, Wire, WrongFieldError
+from shrinknets.wire.choice import ChoiceRule, ChoiceSpec
+from shrinknets.wire.chosen import Chosen, Retrained, Spread
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
 from shrinknets.wire.datasets import (
     DATASET_PATTERN,
@@ -102,6 +104,9 @@ __all__ = [
     "AttemptState",
     "AuditEntry",
     "BuiltInDataset",
+    "ChoiceRule",
+    "ChoiceSpec",
+    "Chosen",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
@@ -155,10 +160,12 @@ __all__ = [
     "Record",
     "RecordBatch",
     "Renewal",
+    "Retrained",
     "Role",
     "Rule",
     "Sampler",
     "ShrinkNetsSearch",
+    "Spread",
     "Storage",
     "System",
     "Text",

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
+from shrinknets.wire.choice import ChoiceSpec
 from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.outputs import Exports
 from shrinknets.wire.spec import (
@@ -80,6 +81,7 @@ class CloneChanges(Wire):
     sampler: Sampler | None = None
     seed: Seed | None = None
     exports: Exports | None = None
+    choice: ChoiceSpec | None = None
     labels: Labels | None = None
     priority: Priority | None = None
 

@@ -33,7 +33,8 @@ def main() -> int:
         lease = AttemptLease(client, environment.attempt_id, environment.token)
         try:
             files = DatasetCache(environment.cache, fetch=lease.fetch_dataset)
-            run_attempt(lease, give_up=_give_up, train=partial(train, files=files))
+            training = partial(train, files=files, fetch_network=lease.fetch_network)
+            run_attempt(lease, give_up=_give_up, train=training)
         except LeaseLostError as error:
             return _explained(ExitCode.LEASE_LOST, str(error))
         except ServiceUnreachableError as error:

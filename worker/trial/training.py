@@ -16,14 +16,18 @@ from shrinknets_core import (
     train_shrinking,
 )
 from worker.trial.dataset_cache import DatasetCache
+from worker.trial.final_trials import FetchNetwork, train_final
 
 
 def train(
-    assignment: TrialAssignment, *, files: DatasetCache | None = None
+    assignment: TrialAssignment,
+    *,
+    files: DatasetCache | None = None,
+    fetch_network: FetchNetwork | None = None,
 ) -> Iterator[TrialEvent]:
     """Train as the trial's method and parameters say, yielding events as they happen.
 
-    `files` has the data sets that users handed in.
+    `files` has the data sets that users handed in, `fetch_network` the network to start from.
     """
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
@@ -46,6 +50,8 @@ def train(
         case Method.FIXED_L2:
             l2 = _number(trial.params, "l2")
             return train_fixed(split, widths=_widths(trial.params), options=options, l2=l2)
+        case Method.RETRAIN | Method.FINE_TUNE:
+            return train_final(trial, split, options, fetch_network=fetch_network)
 
 
 def _load(assignment: TrialAssignment, files: DatasetCache | None) -> Split:
