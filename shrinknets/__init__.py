@@ -20,6 +20,7 @@ from shrinknets._errors import (
 )
 from shrinknets._job import Job
 from shrinknets._network import Network
+from shrinknets._study import NoOptunaError, StudyError, study_points
 
 __all__ = [
     "Client",
@@ -33,6 +34,7 @@ __all__ = [
     "Network",
     "NoNetworkError",
     "NoNumpyError",
+    "NoOptunaError",
     "NoTrialError",
     "NotAllowedError",
     "NotAuthenticatedError",
@@ -40,5 +42,7 @@ __all__ = [
     "ServiceError",
     "ServiceUnreachableError",
     "ShrinkNetsError",
+    "StudyError",
     "WaitTimeoutError",
+    "study_points",
 ]

@@ -61,6 +61,7 @@ class Client:
         training: Mapping[str, Any] | None = None,
         sampler: str | None = None,
         exports: Sequence[str] = (),
+        choice: Mapping[str, Any] | None = None,
         seed: int = 0,
         name: str = "",
         labels: Mapping[str, str] | None = None,
@@ -79,6 +80,8 @@ class Client:
             training: of `epochs`, `batch_size`, `lr`, `weight_decay`.
             sampler: `tpe` or `random`.
             exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
+            choice: by which rule the job's network is chosen, and whether it is retrained and
+                fine-tuned, such as `{"rule": "one_standard_error", "retrain": True}`.
             seed: settles splits, weights, batches and proposals.
             name: for people.
             labels: words to find the job by, such as `{"team": "vision"}`.
@@ -105,6 +108,7 @@ class Client:
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
                 "exports": list(exports) or None,
+                "choice": None if choice is None else dict(choice),
             }
             body = {
                 "methods": {m: _with_trials(m, own, trials) for m, own in options.items()},
@@ -213,6 +217,10 @@ class Client:
         """Return the data set of this name; raises NotFoundError."""
         path = f"/datasets/{quote(name, safe='')}"
         return Dataset(self._transport, self._transport.get(path, wire.DatasetDetails))
+
+    def trial(self, trial_id: str) -> wire.Trial:
+        """Return the trial of this id; raises NotFoundError."""
+        return self._transport.get(f"/trials/{trial_id}", wire.Trial)
 
     def network(self, network_id: str) -> Network:
         """Return the network of this id; raises NotFoundError."""

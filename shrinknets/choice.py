@@ -3,11 +3,25 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from shrinknets.wire import ChoiceRule, ChoiceSpec
 
 _ROUNDING = 1e-9
 """Differences of shares round: a network that is exactly so far below the best still counts."""
+
+
+class Sized(Protocol):
+    """What limits look at."""
+
+    @property
+    def parameters(self) -> int: ...
+
+    @property
+    def macs(self) -> int: ...
+
+    @property
+    def validation_accuracy(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +66,10 @@ def choose(
     found = list(candidates)
     if not found:
         return None
-    fitting = [one for one in found if _violation(one, spec) <= 0]
+    fitting = [one for one in found if meets_limits(one, spec)]
     best = _most_accurate(fitting) if fitting else _closest(found, spec)
     error = None if validation_rows is None else standard_error(best, validation_rows)
-    chosen, reason = best, f"none {_limits(spec)}: this one comes closest"
+    chosen, reason = best, f"none {limits_in_words(spec)}: this one comes closest"
     if fitting:
         chosen, reason = _by_rule(fitting, best, spec, error)
     return Verdict(
@@ -75,10 +89,33 @@ def standard_error(candidate: Candidate, validation_rows: int) -> float:
     return math.sqrt(share * (1 - share) / validation_rows)
 
 
+def meets_limits(network: Sized, spec: ChoiceSpec) -> bool:
+    """Return whether a network meets all limits."""
+    return _violation(network, spec) <= 0
+
+
+def limits_in_words(spec: ChoiceSpec, *, several: bool = False) -> str:
+    """Return what a network has, or several have, that meets the limits; empty without limits."""
+    limits = [
+        *([] if spec.max_parameters is None else [f"at most {spec.max_parameters:,} parameters"]),
+        *([] if spec.max_macs is None else [f"at most {spec.max_macs:,} MACs"]),
+        *(
+            []
+            if spec.min_validation_accuracy is None
+            else [f"at least {spec.min_validation_accuracy:.2%} on validation"]
+        ),
+    ]
+    return f"{'have' if several else 'has'} {' and '.join(limits)}" if limits else ""
+
+
 def _by_rule(
     fitting: Sequence[Candidate], best: Candidate, spec: ChoiceSpec, error: float | None
 ) -> tuple[Candidate, str]:
-    whose = f", {len(fitting):,} of which {_limits(spec, several=True)}" if _limits(spec) else ""
+    whose = (
+        f", {len(fitting):,} of which {limits_in_words(spec, several=True)}"
+        if limits_in_words(spec)
+        else ""
+    )
     match spec.rule:
         case ChoiceRule.VALIDATION:
             return best, f"the most accurate on validation{whose}"
@@ -112,7 +149,7 @@ def _size(candidate: Candidate) -> tuple[int, int]:
     return candidate.parameters, candidate.macs
 
 
-def _violation(candidate: Candidate, spec: ChoiceSpec) -> float:
+def _violation(candidate: Sized, spec: ChoiceSpec) -> float:
     """By how much it misses the limits, as shares of them added up; 0 if it meets all."""
     missed = 0.0
     if spec.max_parameters is not None:
@@ -124,19 +161,6 @@ def _violation(candidate: Candidate, spec: ChoiceSpec) -> float:
         if lacking > _ROUNDING:
             missed += lacking / spec.min_validation_accuracy
     return missed
-
-
-def _limits(spec: ChoiceSpec, *, several: bool = False) -> str:
-    limits = [
-        *([] if spec.max_parameters is None else [f"at most {spec.max_parameters:,} parameters"]),
-        *([] if spec.max_macs is None else [f"at most {spec.max_macs:,} MACs"]),
-        *(
-            []
-            if spec.min_validation_accuracy is None
-            else [f"at least {spec.min_validation_accuracy:.2%} on validation"]
-        ),
-    ]
-    return f"{'have' if several else 'has'} {' and '.join(limits)}" if limits else ""
 
 
 def _networks(number: int) -> str:

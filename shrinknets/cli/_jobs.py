@@ -17,7 +17,7 @@ from shrinknets import wire
 from shrinknets._client import Client
 from shrinknets._job import Job
 from shrinknets.frontier import frontier
-from shrinknets.report import frontier_table, method_table, summarise
+from shrinknets.report import choice_lines, frontier_table, method_table, summarise
 
 Url = Annotated[
     str | None,
@@ -56,6 +56,17 @@ def submit(
         list[wire.ExportFormat] | None,
         typer.Option(help="Store the best networks of each trial as this too; once for each."),
     ] = None,
+    rule: Annotated[
+        wire.ChoiceRule | None,
+        typer.Option(help="How the job's network is chosen. [default: validation]"),
+    ] = None,
+    retrain: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train so many networks of the chosen widths from scratch too."),
+    ] = None,
+    fine_tune: Annotated[
+        int | None, typer.Option(min=1, help="Train the chosen network on for so many epochs.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
     name: Annotated[str, typer.Option(help="For people.")] = "",
     label: Annotated[
@@ -75,10 +86,13 @@ def submit(
 ) -> None:
     """Queue a sizing job and print its id."""
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    seeds = {} if retrain is None else {"retrain": True, "retrain_seeds": retrain}
+    tuning = {} if fine_tune is None else {"fine_tune_epochs": fine_tune}
+    choice = ({} if rule is None else {"rule": rule}) | seeds | tuning
     with Client(url) as client:
         if spec is not None:
             others = (dataset, method, trials, width, export, label, priority, *training.values())
-            if any(others):
+            if any(others) or choice:
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
                 )
@@ -91,6 +105,7 @@ def submit(
                 widths=width,
                 training={k: v for k, v in training.items() if v is not None} or None,
                 exports=export or (),
+                choice=choice or None,
                 seed=seed,
                 name=name,
                 labels=_read_labels(label or []) or None,
@@ -212,19 +227,19 @@ def _wait_and_show(client: Client, job: Job, *, as_json: bool) -> None:
 
 def _show(client: Client, job: Job, *, as_json: bool) -> None:
     networks = [network.info for network in job.networks()]
+    chosen = job.choice() if any(network.method.is_search for network in networks) else None
     if as_json:
-        print_json({"job": job.info.model_dump(mode="json"), "frontier": _dumped(networks)})
+        shown = {"job": job.info, "choice": chosen, "frontier": frontier(networks)}
+        print_json(shown)
         return
     console = Console()
     reason = f" ({job.info.reason})" if job.info.reason else ""
     console.print(f"{job.id} {job.state}{reason}", markup=False, highlight=False)
     console.print(method_table(summarise(job.trials(), networks)))
     console.print(frontier_table(networks) if networks else "no network so far")
+    for line in [] if chosen is None else choice_lines(chosen):
+        console.print(line, markup=False, highlight=False)
     console.print(f"{client.url}/jobs/{job.id}", markup=False)
-
-
-def _dumped(networks: list[wire.Network]) -> list[dict[str, Any]]:
-    return [network.model_dump(mode="json") for network in frontier(networks)]
 
 
 def _read_labels(labels: list[str]) -> dict[str, str]:

@@ -50,7 +50,7 @@ class RealService:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, seconds=30)
+        wait_for(self._answers, seconds=120)
 
     def kill(self) -> None:
         if self._process is not None:
