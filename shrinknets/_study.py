@@ -90,9 +90,10 @@ def export_studies(studies: Iterable[optuna.Study], url: str, *, overwrite: bool
     Raises:
         StudyError: one of that name is there, or the storage cannot be used.
     """
+    checked_url(url)
     from shrinknets import _study_storage  # noqa: PLC0415 - Optuna may not be installed
 
-    return _study_storage.write(list(studies), checked_url(url), overwrite=overwrite)
+    return _study_storage.write(list(studies), url, overwrite=overwrite)
 
 
 def study_points(url: str, name: str | None = None) -> list[wire.Params]:
@@ -106,9 +107,9 @@ def study_points(url: str, name: str | None = None) -> list[wire.Params]:
         NoOptunaError: Optuna is not installed here.
         StudyError: there is no such study or storage.
     """
+    _require_file(checked_url(url))
     from shrinknets import _study_storage  # noqa: PLC0415 - Optuna may not be installed
 
-    _require_file(checked_url(url))
     study = _study_storage.read(url, name)
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     # By the first objective; the sign turns it round where it is to be large.

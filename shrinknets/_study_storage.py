@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
-import sqlalchemy
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.storages._rdb import storage as rdb
 from optuna.trial import FrozenTrial
 
 from shrinknets._study import StudyError, _quiet
@@ -33,7 +33,7 @@ def write(studies: Sequence[optuna.Study], url: str, *, overwrite: bool) -> list
                     "choose another file, or overwrite"
                 )
             for name in sorted(there):
-                optuna.delete_study(study_name=name, storage=storage)
+                _delete(name, storage)
             for study in studies:
                 _write_one(study, storage)
             return names
@@ -60,6 +60,18 @@ def read(url: str, name: str | None) -> optuna.Study:
         finally:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def _delete(name: str, storage: RDBStorage) -> None:
+    """Optuna would read every number of every trial before it deletes it."""
+    study_id = storage.get_study_id_from_name(name)
+    trials = models.TrialModel.__table__
+    ids = trials.select().with_only_columns(trials.c.trial_id).where(trials.c.study_id == study_id)
+    with storage.scoped_session() as session, session.begin():
+        for model in _CHILDREN:
+            table = model.__table__
+            session.execute(table.delete().where(table.c.trial_id.in_(ids)))
+    optuna.delete_study(study_name=name, storage=storage)
 
 
 def _write_one(study: optuna.Study, storage: RDBStorage) -> None:
@@ -131,10 +143,14 @@ _CHILDREN: dict[Any, Any] = {
 }
 
 
+# Optuna's own name for it: this package knows no SQL.
+_SQLAlchemyError: type[Exception] = rdb.sqlalchemy_exc.SQLAlchemyError  # type: ignore[attr-defined]
+
+
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
+    except (OptunaError, _SQLAlchemyError, ImportError, RuntimeError) as error:
         cause = str(error.__cause__ or error).splitlines()[0]
         raise StudyError(f"the storage {url} cannot be used: {cause}") from error
