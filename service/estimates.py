@@ -37,14 +37,19 @@ def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float
     """
     size, chosen = largest_size(submission, shape), submission.methods.chosen()
     unknown = [method for method in chosen if method not in pace]
+    # What follows the choice trains networks whose size stays as it is.
+    at_the_end = pace.get(Method.FIXED, pace.get(Method.RETRAIN))
+    if submission.choice.num_trials > 0 and at_the_end is None:
+        unknown.append(Method.RETRAIN)
+    final = 0.0 if at_the_end is None else at_the_end * _final_epochs(submission)
     return Plan(
         spec=submission.spec(),
         labels=submission.labels,
         priority=submission.priority,
-        total_trials=sum(chosen.values()),
+        total_trials=sum(chosen.values()) + submission.choice.num_trials,
         largest_parameters=size.parameters,
         largest_macs=size.macs,
-        training_seconds=None if unknown else _seconds(submission, pace),
+        training_seconds=None if unknown else _seconds(submission, pace) + final,
         unknown_because=_why_time_is_unknown(unknown, submission.dataset),
     )
 
@@ -53,6 +58,12 @@ def _seconds(submission: JobSubmission, pace: Mapping[Method, float]) -> float:
     chosen = submission.methods.chosen()
     trials = sum(pace[method] * num_trials for method, num_trials in chosen.items())
     return trials * submission.training.epochs
+
+
+def _final_epochs(submission: JobSubmission) -> int:
+    choice = submission.choice
+    epochs = choice.retrain_epochs or submission.training.epochs
+    return choice.retrain * choice.retrain_seeds * epochs + choice.fine_tune_epochs
 
 
 def _why_time_is_unknown(methods: Sequence[Method], dataset: str) -> str:

@@ -149,6 +149,26 @@ def test_trials_after_the_choice_count_as_the_jobs(client: httpx.Client, job_id:
     assert ok(client.get(f"/api/v1/jobs/{job_id}"))["progress"]["total"] == 2 + 2 + 1
 
 
+def test_a_dry_run_counts_the_trials_after_the_choice_and_their_time(
+    client: httpx.Client, worker: WorkerActor
+) -> None:
+    body = {
+        "dataset": "digits",
+        "methods": {"fixed": {"trials": 1}},
+        "training": {"epochs": 10},
+        "choice": {"retrain": True, "retrain_seeds": 2, "fine_tune_epochs": 5},
+    }
+    plan = ok(client.post("/api/v1/jobs?dry_run=true", json=body))
+    assert (plan["total_trials"], plan["training_seconds"]) == (1 + 2 + 1, None)
+    assert "no trial of fixed or retrain has ended" in plan["unknown_because"]
+    worker.submit(**{**body, "training": {"epochs": 2}})
+    worker.claim()
+    finish(worker, worker.announce(0, method="fixed", params={}), SMALL)
+    plan = ok(client.post("/api/v1/jobs?dry_run=true", json=body))
+    # Its trial took 0.25 seconds for 2 epochs.
+    assert plan["training_seconds"] == pytest.approx((10 + 2 * 10 + 5) * 0.125)
+
+
 def test_an_attempt_fetches_the_network_of_its_job_that_its_trial_starts_from(
     client: httpx.Client, worker: WorkerActor, job_id: str
 ) -> None:
