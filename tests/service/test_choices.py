@@ -193,6 +193,24 @@ def test_an_attempt_fetches_the_network_of_its_job_that_its_trial_starts_from(
     problem(fetch(0, {"network": chosen["id"]}), 404)
 
 
+def test_the_page_of_a_job_shows_the_choice_and_what_followed(
+    client: httpx.Client, worker: WorkerActor, job_id: str
+) -> None:
+    before = client.get(f"/jobs/{job_id}").text
+    assert "Of 3 networks the smallest of 2 within 1.28 points" in before
+    assert "Another may be chosen yet" in before
+    chosen = ok(choose(worker))["network"]
+    later(worker, "retrain", 0, chosen["id"], test_accuracy=0.9)
+    later(worker, "retrain", 1, chosen["id"], test_accuracy=0.92)
+    later(worker, "fine_tune", 0, chosen["id"], validation_accuracy=0.96)
+    page = client.get(f"/jobs/{job_id}").text
+    assert "Another may be chosen yet" not in page
+    assert "retrained from scratch, 2 times" in page
+    assert "91.00 ± 1.41" in page
+    assert "fine-tuned, the one to take" in page
+    assert "network net-" in page, "what a trial after the choice is about"
+
+
 def test_a_deleted_job_takes_its_choice_along(
     client: httpx.Client, worker: WorkerActor, job_id: str
 ) -> None:
