@@ -100,6 +100,17 @@ def test_show_tells_the_choice_in_words_and_as_json(
     assert shown["choice"]["network"]["id"] == choice.network.id
 
 
+def test_download_saves_the_chosen_network(
+    chosen_job: Job, run_cli: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "chosen.safetensors"
+    words = run_cli("download", chosen_job.id, "--chosen", "-o", str(file))
+    assert chosen_job.choice().final.id in words
+    assert file.is_file()
+    wrong = run_cli("download", chosen_job.id, "--chosen", "--max-parameters", "9", status=2)
+    assert "take one of" in wrong
+
+
 def test_submit_takes_the_rule_as_options(run_cli: Callable[..., str], client: Client) -> None:
     job_id = run_cli(
         *("submit", "--dataset", "wine", "--method", "path", "--width", "8", "--epochs", "2"),

@@ -134,9 +134,11 @@ def test_a_better_network_of_a_trial_that_is_tried_again_is_chosen_anew(
     ok(worker.release("succeeded"))
     ok(client.post(f"/api/v1/jobs/{job_id}/retry-failed"))
     worker.claim()
+    assert read(client, job_id)["made_at"] is None
     finish(worker, worker.announce(1), {**SMALL, "validation_accuracy": 0.99})
-    assert read(client, job_id)["network"]["parameters"] == 900
-    assert ok(choose(worker))["network"]["parameters"] == 300
+    assert read(client, job_id)["network"]["parameters"] == 300
+    again = ok(choose(worker))
+    assert (again["network"]["parameters"], again["made_at"] is None) == (300, False)
 
 
 def test_only_who_holds_the_job_chooses(worker: WorkerActor, job_id: str) -> None:

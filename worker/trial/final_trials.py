@@ -29,7 +29,7 @@ def train_final(
     assert isinstance(widths, list), widths
     if trial.method is Method.RETRAIN:
         l2 = trial.params.get("l2", 0.0)
-        assert isinstance(l2, float), l2
+        assert isinstance(l2, int | float), l2
         return train_fixed(split, widths=widths, options=replace(options, epochs=epochs), l2=l2)
     assert trial.method is Method.FINE_TUNE, trial.method
     assert fetch_network is not None, "the trial's command brings it"
