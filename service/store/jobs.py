@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy import exists as sql_exists
 
 from service.errors import ConflictError, NotFoundError
@@ -21,6 +21,7 @@ from shrinknets.wire import (
     JobPatch,
     JobSpec,
     JobState,
+    Method,
     Progress,
     TrialState,
 )
@@ -228,7 +229,8 @@ def _counts(ids: list[str]) -> Select[Any]:
     def count(which: ColumnElement[bool]) -> ColumnElement[int]:
         return func.count().filter(which)
 
-    is_complete = trials.c.state == TrialState.COMPLETE
+    # A retrained network is there to compare with, not to be taken.
+    is_complete = and_(trials.c.state == TrialState.COMPLETE, trials.c.method != Method.RETRAIN)
     return (
         select(
             trials.c.job_id,

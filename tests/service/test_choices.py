@@ -109,6 +109,8 @@ def test_networks_trained_after_the_choice_stand_beside_it_and_are_no_candidates
     assert again["retrained"]["test_accuracy"]["mean"] == pytest.approx(0.91)
     assert again["retrained"]["test_accuracy"]["deviation"] == pytest.approx(0.01414, abs=1e-5)
     assert again["final"]["id"] == chosen
+    progress = ok(client.get(f"/api/v1/jobs/{job_id}"))["progress"]
+    assert progress["best_validation_accuracy"] == 0.95
 
 
 @pytest.mark.parametrize(("accuracy", "takes_over"), [(0.94, False), (0.95, True)])
