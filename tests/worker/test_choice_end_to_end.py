@@ -64,7 +64,7 @@ def test_the_chosen_network_is_retrained_and_fine_tuned_at_the_end_of_its_job(
 ) -> None:
     spec = make_spec(methods=SEARCH, choice=RULE, training={"epochs": 20, "batch_size": 64})
     job_id = real_service.submit(spec)
-    start_worker("--once")
+    start_worker()
     job = real_service.wait_until_final(job_id, seconds=240)
     assert (job.state, job.reason) == (JobState.SUCCEEDED, "")
     assert job.progress.ended == job.progress.total == 6
@@ -105,7 +105,7 @@ def test_a_worker_that_is_killed_while_it_retrains_is_replaced_and_nothing_is_tr
     wait_for(lambda: num_complete(real_service, job_id) >= 2, seconds=180)
     first.kill()
     before = {trial.id: trial for trial in real_service.list_trials(job_id)}
-    start_worker("--once", "--slots", "2")
+    start_worker("--slots", "2")
     assert real_service.wait_until_final(job_id, seconds=240).state is JobState.SUCCEEDED
     trials = real_service.list_trials(job_id)
     assert [(trial.method, trial.number) for trial in trials] == [

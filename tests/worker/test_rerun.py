@@ -65,7 +65,7 @@ def test_trials_of_all_methods_run_again_alone_give_the_same_numbers_and_files(
     tmp_path: Path,
 ) -> None:
     service = RealService(tmp_path)
-    worker = RealWorker(service.url, tmp_path, "--once", "--slots", "2")
+    worker = RealWorker(service.url, tmp_path, "--slots", "2")
     try:
         headers = {"Content-Type": "application/zip"}
         answer = service.http.post(
