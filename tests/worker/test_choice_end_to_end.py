@@ -20,7 +20,11 @@ from shrinknets.wire import (
 )
 from tests.worker.real_processes import RealService, RealWorker, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
+]
 
 MakeSpec = Callable[..., JobSpec]
 RULE = ChoiceSpec(
