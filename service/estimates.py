@@ -38,6 +38,11 @@ def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float
     chosen, family = submission.methods.chosen(), submission.network.family
     size = largest_size(submission, shape) if family == MLP else None
     unknown = [method for method in chosen if method not in pace]
+    # What follows the choice trains networks whose size stays as it is.
+    at_the_end = pace.get(Method.FIXED, pace.get(Method.RETRAIN))
+    if submission.choice.num_trials > 0 and at_the_end is None:
+        unknown.append(Method.RETRAIN)
+    final = 0.0 if at_the_end is None else at_the_end * _final_epochs(submission)
     return Plan(
         spec=submission.spec(),
         labels=submission.labels,
@@ -45,7 +50,7 @@ def plan_of(submission: JobSubmission, shape: Shape, pace: Mapping[Method, float
         total_trials=submission.total_trials,
         largest_parameters=None if size is None else size.parameters,
         largest_macs=None if size is None else size.macs,
-        training_seconds=None if unknown else _seconds(submission, pace),
+        training_seconds=None if unknown else _seconds(submission, pace) + final,
         unknown_because=" ".join(
             why
             for why in (
@@ -61,8 +66,14 @@ def _seconds(submission: JobSubmission, pace: Mapping[Method, float]) -> float:
     planned = submission.trials_of_methods()
     trials = sum(pace[method] * num_trials for method, num_trials in planned.items())
     # A budget of trials ends all methods at about the same share, as they take turns.
-    share = submission.total_trials / sum(planned.values())
+    share = submission.search_trials / sum(planned.values())
     return trials * submission.training.epochs * share
+
+
+def _final_epochs(submission: JobSubmission) -> int:
+    choice = submission.choice
+    epochs = choice.retrain_epochs or submission.training.epochs
+    return choice.retrain * choice.retrain_seeds * epochs + choice.fine_tune_epochs
 
 
 def _why_time_is_unknown(methods: Sequence[Method], submission: JobSubmission) -> str:

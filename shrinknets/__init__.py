@@ -21,6 +21,7 @@ from shrinknets._errors import (
 )
 from shrinknets._job import Job
 from shrinknets._network import Network
+from shrinknets._study import NoOptunaError, StudyError, study_points
 
 __all__ = [
     "Client",
@@ -35,6 +36,7 @@ __all__ = [
     "Network",
     "NoNetworkError",
     "NoNumpyError",
+    "NoOptunaError",
     "NoTrialError",
     "NotAllowedError",
     "NotAuthenticatedError",
@@ -42,5 +44,7 @@ __all__ = [
     "ServiceError",
     "ServiceUnreachableError",
     "ShrinkNetsError",
+    "StudyError",
     "WaitTimeoutError",
+    "study_points",
 ]

@@ -70,6 +70,7 @@ class Client:
         warm_start: Sequence["Job | str"] = (),
         trial_seconds: float | None = None,
         exports: Sequence[str] = (),
+        choice: Mapping[str, Any] | None = None,
         seed: int = 0,
         name: str = "",
         labels: Mapping[str, str] | None = None,
@@ -101,6 +102,8 @@ class Client:
             warm_start: earlier jobs whose trials the samplers know from the start.
             trial_seconds: a trial that takes longer is stopped and fails.
             exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
+            choice: by which rule the job's network is chosen, and whether it is retrained and
+                fine-tuned, such as `{"rule": "one_standard_error", "retrain": True}`.
             seed: settles splits, weights, batches and proposals.
             name: for people.
             labels: words to find the job by, such as `{"team": "vision"}`.
@@ -135,6 +138,7 @@ class Client:
                 "warm_start": [j if isinstance(j, str) else j.id for j in warm_start] or None,
                 "trial_seconds": None if trial_seconds is None else float(trial_seconds),
                 "exports": list(exports) or None,
+                "choice": None if choice is None else dict(choice),
             }
             body = {
                 "methods": {m: _with_trials(m, own, trials) for m, own in options.items()},
@@ -250,6 +254,10 @@ class Client:
         """Return the data set of this name; raises NotFoundError."""
         path = f"/datasets/{quote(name, safe='')}"
         return Dataset(self._transport, self._transport.get(path, wire.DatasetDetails))
+
+    def trial(self, trial_id: str) -> wire.Trial:
+        """Return the trial of this id; raises NotFoundError."""
+        return self._transport.get(f"/trials/{trial_id}", wire.Trial)
 
     def network(self, network_id: str) -> Network:
         """Return the network of this id; raises NotFoundError."""

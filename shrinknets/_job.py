@@ -1,22 +1,17 @@
 """A sizing job, as the client holds it."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from shrinknets import frontier as _frontier
-from shrinknets import limits as _limits
 from shrinknets import wire
 from shrinknets._errors import (
     JobNotSucceededError,
-    LimitsMissedWarning,
-    NoNetworkError,
     NoTrialError,
     ServiceUnreachableError,
     WaitTimeoutError,
 )
-from shrinknets._network import Network
+from shrinknets._findings import Findings
 from shrinknets._transport import Transport
 
 POLL_SECONDS = 0.3
@@ -30,7 +25,7 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 
-class Job:
+class Job(Findings):
     """A sizing job in the service.
 
     Attributes:
@@ -38,16 +33,7 @@ class Job:
     """
 
     def __init__(self, transport: Transport, info: wire.Job) -> None:
-        self._transport = transport
-        self.info = info
-
-    @property
-    def id(self) -> str:
-        return self.info.id
-
-    @property
-    def state(self) -> wire.JobState:
-        return self.info.state
+        super().__init__(transport, info)
 
     def reload(self) -> "Job":
         """Read the job again; changes `info` in place."""
@@ -140,27 +126,6 @@ class Job:
         """
         self._transport.delete(f"/jobs/{self.id}")
 
-    def trials(self, *, curves: int | None = None) -> list[wire.Trial]:
-        """Return all trials so far, in the order in which they were started.
-
-        Args:
-            curves: each trial's `curve` too, in at most so many points, 2 to 200.
-
-        Raises:
-            InvalidInputError: `curves` is out of range.
-        """
-        query = {} if curves is None else {"curves": curves}
-        return list(self._transport.pages(f"/jobs/{self.id}/trials", wire.Trial, query=query))
-
-    def configurations(self) -> list[wire.Configuration]:
-        """Return each set of parameters with mean and spread over its trainings."""
-        return list(self._transport.pages(f"/jobs/{self.id}/configurations", wire.Configuration))
-
-    def epochs(self, trial: wire.Trial | str) -> list[wire.Record]:
-        """Return what a trial reported, epoch by epoch."""
-        trial_id = trial if isinstance(trial, str) else trial.id
-        return list(self._transport.pages(f"/trials/{trial_id}/epochs", wire.Record))
-
     def trial(self, which: str) -> wire.Trial:
         """Return a trial by its id, by `METHOD:NUMBER`, or by its number alone if that is enough.
 
@@ -225,51 +190,6 @@ class Job:
         """Return the files of a trial: each network's weights and exports."""
         trial_id = trial if isinstance(trial, str) else trial.id
         return list(self._transport.pages(f"/trials/{trial_id}/artifacts", wire.Artifact))
-
-    def networks(self) -> list[Network]:
-        """Return all trained networks so far."""
-        infos = self._transport.pages(f"/jobs/{self.id}/networks", wire.Network)
-        return [Network(self._transport, info) for info in infos]
-
-    def frontier(self) -> list[Network]:
-        """Return the networks that no other beats in accuracy and size, smallest first."""
-        return _frontier.frontier(self.networks())
-
-    def best(self, *, max_parameters: int | None = None, within: float = 0.0) -> Network:
-        """Return the most accurate network on validation, the smaller one of equals.
-
-        Of a job with limits it is one that keeps them; where there is none, the one that misses
-        them least, with a LimitsMissedWarning that says by how much.
-
-        Args:
-            max_parameters: look only at networks of at most so many weights and biases.
-            within: the accuracy that may be given up for size, a share: 0.01 is one point.
-
-        Raises:
-            NoNetworkError: there is none that fits.
-        """
-        networks = self._keeping_limits(self.networks())
-        chosen = _frontier.best(networks, max_parameters=max_parameters, within=within)
-        if chosen is None:
-            limit = "" if max_parameters is None else f" of at most {max_parameters:,} parameters"
-            smallest = min((n.parameters for n in networks), default=None)
-            hint = "" if smallest is None else f"; the smallest has {smallest:,}"
-            raise NoNetworkError(f"job {self.id} ({self.state}) has no network{limit}{hint}")
-        return chosen
-
-    def _keeping_limits(self, networks: list[Network]) -> list[Network]:
-        constraints = self.info.spec.constraints
-        kept = _limits.keeping(networks, constraints)
-        least = None if kept else _limits.least_violating(networks, constraints)
-        if least is None:
-            return kept
-        missed = _limits.missed_in_words(least, constraints)
-        warnings.warn(
-            f"no network of job {self.id} keeps its limits: this one has {missed}",
-            LimitsMissedWarning,
-            stacklevel=3,
-        )
-        return [least]
 
     def __repr__(self) -> str:
         done, total = self.info.progress.ended, self.info.progress.total

@@ -46,6 +46,8 @@ _LOOKS = {
     Method.PATH: _Look("#2c86c9", "diamond"),
     Method.FIXED: _Look("#009e73", "square"),
     Method.FIXED_L2: _Look("#c26fa0", "triangle-up"),
+    Method.RETRAIN: _Look("#b8860b", "cross"),
+    Method.FINE_TUNE: _Look("#7f6fc9", "star"),
 }
 
 

@@ -74,5 +74,35 @@ def frontier_table(networks: Sequence[wire.Network]) -> Table:
     return table
 
 
+def choice_lines(chosen: wire.Chosen) -> list[str]:
+    """Tell which network was chosen, why, and what came of training after that."""
+    network, is_made = chosen.network, chosen.made_at is not None
+    verdict = "Chosen" if is_made else "Would be chosen now"
+    lines = [f"{verdict}: {_in_words(network)}", f"  {chosen.reason}"]
+    if (retrained := chosen.retrained) is not None:
+        lines.append(
+            f"  retrained from scratch, {retrained.n} times: validation "
+            f"{_spread(retrained.validation_accuracy)}, test {_spread(retrained.test_accuracy)}"
+        )
+    if chosen.fine_tuned is not None:
+        taken = "takes its place" if chosen.final.id == chosen.fine_tuned.id else "is no better"
+        lines.append(f"  fine-tuned, it {taken}: {_in_words(chosen.fine_tuned)}")
+    return lines
+
+
+def _in_words(network: wire.Network) -> str:
+    widths = "-".join(str(width) for width in network.widths)
+    validation, test = _accuracies(network)
+    return (
+        f"{widths} ({network.parameters:,} parameters), validation {validation}, test {test}, "
+        f"{network.method.value} {network.number}, {network.id}"
+    )
+
+
+def _spread(spread: wire.Spread) -> str:
+    deviation = "" if spread.std is None else f" ± {100 * spread.std:.1f}"
+    return f"{100 * spread.mean:.1f}{deviation} %"
+
+
 def _accuracies(network: wire.Network) -> tuple[str, str]:
     return f"{network.validation_accuracy:.1%}", f"{network.test_accuracy:.1%}"

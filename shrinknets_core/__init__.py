@@ -16,13 +16,14 @@ from shrinknets_core.errors import (
 from shrinknets_core.events import Collapse, EpochRecord, Phase, TrainedNetwork, TrialEvent
 from shrinknets_core.exporting import Format, export_network
 from shrinknets_core.filters import Filter
+from shrinknets_core.fine_tuning import fine_tune
 from shrinknets_core.fixed import train_fixed
 from shrinknets_core.limits import Limits
 from shrinknets_core.method import Price, Removal, Rule, ShrinkOptions, Target
 from shrinknets_core.method.latency import forward_seconds
 from shrinknets_core.path import PathOptions, follow_path
 from shrinknets_core.runs import Run
-from shrinknets_core.saving import load_network, probe_of, serialise
+from shrinknets_core.saving import describe_network, load_network, probe_of, serialise
 from shrinknets_core.shrinker import Shrinker
 from shrinknets_core.shrinking import train_shrinking
 from shrinknets_core.sizes import Size
@@ -59,7 +60,9 @@ __all__ = [
     "TrialEvent",
     "UnknownDatasetError",
     "dataset_names",
+    "describe_network",
     "export_network",
+    "fine_tune",
     "follow_path",
     "forward_seconds",
     "load_dataset",

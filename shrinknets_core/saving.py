@@ -64,6 +64,16 @@ def probe_of(saved: bytes) -> Tensor:
     return load(saved)["probe.input"]
 
 
+def describe_network(path: str | Path) -> dict[str, Any]:
+    """Return what a saved network is: family, widths before and after, features that stayed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        NetworkFileError: it is not a network that this version can load.
+    """
+    return _read(Path(path))[0]
+
+
 def load_network(path: str | Path, *, device: torch.device | str = "cpu") -> nn.Sequential:
     """Load a saved network as a plain module, in evaluation mode; needs no service.
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,12 @@ class Attempts:
         """Let go of what waits, now and later; what runs may end."""
         self._takes_more = False
         self._waiting.clear()
+
+    def take_more(self, trials: Iterable[Trial]) -> None:
+        """Take on trials, and again whatever comes back."""
+        self._takes_more = True
+        for trial in trials:
+            self.add(trial)
 
     @property
     def has_free_slot(self) -> bool:

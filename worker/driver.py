@@ -17,6 +17,7 @@ from worker.errors import (
     UnsuitableJobError,
 )
 from worker.families import settled_here
+from worker.final_trials import final_requests
 from worker.heartbeat import renewing
 from worker.overseeing import Overseer
 from worker.preparing import outcome, prepare_search
@@ -59,6 +60,7 @@ class Driver:
         self._failures_in_a_row = 0
         self._last_without_network: Trial | None = None
         self._renew_at = 0.0
+        self._final: list[Trial] = []
 
     def run(self) -> JobEnd:
         """Work until the job is done or must be given back; leaves no trial process behind.
@@ -87,13 +89,14 @@ class Driver:
                 return JobEnd(state=JobState.QUEUED, reason="its worker was shut down")
             if (order := self._renew_when_due()) is not Order.CONTINUE:
                 return self._let_go(order)
-            if (reason := overseer.look(self._attempts.running)) is not None:
+            # What follows the choice is neither pruned nor part of the budget.
+            if not self._final and (reason := overseer.look(self._attempts.running)) is not None:
                 search.stop(reason)
                 self._attempts.take_no_more()
             self._learn(search, overseer, self._fill_slots(search, overseer))
             if self._failures_in_a_row >= self._settings.failures_in_a_row:
                 return self._failed(f"{self._failures_in_a_row} trials in a row failed")
-            if self._attempts.num_unfinished == 0:
+            if self._attempts.num_unfinished == 0 and not self._announce_final():
                 return self._judge(search)
             seconds_left = self._renew_at - time.monotonic()
             self._learn(search, overseer, self._attempts.wait(max(0.0, seconds_left)))
@@ -107,8 +110,10 @@ class Driver:
         """Go on where the service's trials stand."""
         spec, family = settled_here(self._job.spec, meanwhile=self._renew_when_due)
         trials = list(self._lease.client.iter_trials(self._job.id))
+        searched = [trial for trial in trials if trial.method.is_search]
+        self._final = [trial for trial in trials if not trial.method.is_search]
         with self._renewing():
-            search = prepare_search(self._lease, with_layers(spec, family), trials)
+            search = prepare_search(self._lease, with_layers(spec, family), searched)
         never = datetime.max.replace(tzinfo=UTC)
         for trial in sorted(trials, key=lambda trial: trial.ended_at or never):
             if trial.state.is_final:
@@ -140,10 +145,23 @@ class Driver:
         # Rebuilding a long search, or a proposal of a Gaussian process, takes seconds.
         return renewing(self._lease, every_seconds=self._settings.renew_seconds)
 
+    def _announce_final(self) -> bool:
+        """Once the search is over: have the network chosen, and announce what follows, if any."""
+        # A trial may hear of a cancel before the driver does.
+        if self._lease.renew() is Order.STOP or (chosen := self._lease.choose()) is None:
+            return False
+        source = self._lease.client.get_trial(chosen.network.trial_id)
+        requests = final_requests(self._job.spec, chosen, source, self._final)
+        announced = [self._lease.announce(request) for request in requests]
+        self._attempts.take_more(announced)
+        self._final += announced
+        return bool(announced)
+
     def _learn(self, search: JobSearch, overseer: Overseer, ended: list[Trial]) -> None:
         for trial in ended:
-            overseer.end(trial)
-            search.tell(trial)
+            if trial.method.is_search:
+                overseer.end(trial)
+                search.tell(trial)
             self._count(trial)
             accuracy = trial.validation_accuracy
             _log.info(

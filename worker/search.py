@@ -126,6 +126,8 @@ def suggest(trial: Suggesting, spec: JobSpec, method: Method) -> Params:
             assert isinstance(search, FixedL2Search)
             sizes = suggest_sizes(asking, spec, search)
             own = {**sizes, "l2": asking.log_uniform("l2", search.l2)}
+        case Method.RETRAIN | Method.FINE_TUNE:
+            raise AssertionError(f"{method.value} searches nothing")
     return {
         **own,
         **({} if isinstance(search, PathRun) else _suggest_training(asking, search)),

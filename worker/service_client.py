@@ -13,6 +13,7 @@ from shrinknets.wire import (
     LEASE_HEADER,
     Attempt,
     AttemptEnd,
+    Chosen,
     Claim,
     ClaimRequest,
     Epochs,
@@ -228,6 +229,11 @@ class JobLease:
         """Ask a running trial to end after the epoch that it is in."""
         return _read(Trial, self._post(f"/trials/{trial_id}/prune", Pruning(reason=reason)))
 
+    def choose(self) -> Chosen | None:
+        """Have the job's network chosen among those that there are; None where there is none."""
+        answer = self._post(f"/jobs/{self.claim.job.id}/choice")
+        return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Chosen, answer)
+
     def start_attempt(self, trial_id: str) -> Attempt:
         """Move a waiting trial to running; LeaseLostError also when it is not waiting."""
         return _read(Attempt, self._post(f"/trials/{trial_id}/attempts"))
@@ -271,6 +277,11 @@ class AttemptLease:
         """Say from which checkpoint this attempt goes on; 0 for none."""
         path = f"/attempts/{self.attempt_id}/resume"
         return _read(Renewal, self._call("POST", path, Resumption(step=step))).order
+
+    def fetch_network(self, target: IO[bytes]) -> None:
+        """Write the file of the network that the trial starts from to `target`."""
+        path = f"{_WORKER}/attempts/{self.attempt_id}/network"
+        self.client.fetch(path, target, token=self.token)
 
     def fetch_file(self, sha256: str, target: IO[bytes]) -> None:
         """Write a checkpoint of the trial, or a file that is kept with one, to `target`."""

@@ -9,6 +9,7 @@ from service.api import (
     attempts,
     audit,
     checkpoints,
+    choices,
     claims,
     comparisons,
     dataset_uploads,
@@ -61,7 +62,7 @@ public = APIRouter(
 )
 # Comparisons come first: "compare" is no job's id.
 for part in (
-    *(comparisons, jobs, steering, results, trials, outputs, networks, downloads),
+    *(comparisons, jobs, steering, results, choices, trials, outputs, networks, downloads),
     *(datasets, dataset_uploads, events, system),
 ):
     public.include_router(part.router)
@@ -85,6 +86,7 @@ worker = APIRouter(
     dependencies=[Depends(Guard(reading=Permission.WORK, writing=Permission.WORK))],
 )
 worker.include_router(claims.router)
+worker.include_router(choices.worker_router)
 
 trial = APIRouter(
     prefix="/api/v1/worker",
@@ -93,6 +95,7 @@ trial = APIRouter(
 )
 for part in (attempts, checkpoints, uploads):
     trial.include_router(part.router)
+trial.include_router(choices.trial_router)
 
 router = APIRouter()
 router.include_router(health.router)

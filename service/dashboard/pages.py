@@ -19,6 +19,7 @@ from service.dashboard.templating import render
 from service.errors import NotFoundError, UnauthorizedError
 from service.store import (
     Slice,
+    choices,
     datasets,
     events,
     exports,
@@ -104,6 +105,7 @@ def show_job(job_id: JobId, store: StoreOf, caller: Caller) -> HTMLResponse:
             may_submit=caller.may(Permission.SUBMIT),
             is_shrinking=any(method in SHRINKING for method in job.spec.methods.chosen()),
             trials=trial_lists.list_trials(tx, job_id, Slice(limit=MAX_TRIALS)),
+            chosen=choices.find_choice(tx, job_id),
             frontier=frontier(networks_of(tx, job_id)),
             width_names=families.width_names(tx, job.spec),
             latest_event=events.latest_event_id(tx),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from shrinknets.wire import MLP, Job, NetworkBounds, Params
+from shrinknets.wire import MLP, Job, NetworkBounds, Params, Spread
 
 NOTHING = "–"
 
@@ -15,6 +15,17 @@ _WIDTH = re.compile("width_([0-9]{1,9})")
 def percent(share: float | None) -> str:
     """An accuracy such as `97.25 %`."""
     return NOTHING if share is None else f"{share:.2%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def spread(accuracies: Spread) -> str:
+    """The mean of accuracies and how far they lie apart, such as `93.1 ± 0.6 %`."""
+    apart = "" if accuracies.std is None else f" ± {100 * accuracies.std:.2f}"
+    return f"{100 * accuracies.mean:.2f}{apart}\N{NO-BREAK SPACE}%"
+
+
+def sentence(words: str) -> str:
+    """The words with a capital at the start and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def count(number: int | None) -> str:
@@ -57,9 +68,14 @@ def params(chosen: Params) -> str:
         # The depth of a perceptron is the number of its widths.
         is_told = _WIDTH.fullmatch(name) or (name == "depth" and value == len(layers))
         if not layers or not is_told:
-            shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-            parts.append(f"{_NAMES.get(name, name)} {shown}")
+            parts.append(f"{_NAMES.get(name, name)} {_shown(value)}")
     return ", ".join(parts) or NOTHING
+
+
+def _shown(value: float | str | list[int]) -> str:
+    if isinstance(value, list):
+        return widths(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def sort_key(chosen: Params) -> float | None:

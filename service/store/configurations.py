@@ -69,5 +69,5 @@ def _of(number: int, rows: Sequence[Row[Any]]) -> Configuration:
 def _spread(numbers: Sequence[float]) -> Spread | None:
     if not numbers:
         return None
-    std = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    std = statistics.stdev(numbers) if len(numbers) > 1 else None
     return Spread(mean=statistics.fmean(numbers), std=std)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, null, select, update
 
 from service.errors import ConflictError, InvalidInputError
 from service.store.clock import now
@@ -78,6 +78,10 @@ def retry_failed(tx: Writing, job_id: str) -> Job:
     if not state.is_final:
         raise ConflictError(f"Job {job_id!r} is {state.value}: wait for its end, or cancel it.")
     _forget_networks(tx, job_id)
+    # Another network may be chosen then; until that it is told which one would be.
+    tx.connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(choice=null(), chosen_at=None)
+    )
     again = [
         row
         for before in _AGAIN

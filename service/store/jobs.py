@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy import exists as sql_exists
 
 from service.errors import ConflictError, InvalidInputError, NotFoundError
@@ -22,6 +22,7 @@ from shrinknets.wire import (
     JobPatch,
     JobSpec,
     JobState,
+    Method,
     Progress,
     TrialState,
 )
@@ -223,10 +224,12 @@ def _progress(tx: Reading, rows: Sequence[Row[Any]]) -> dict[str, Progress]:
 
 
 def _progress_of(row: Row[Any], counts: Row[Any] | None, alive: int | None) -> Progress:
+    ended, running = (0, 0) if counts is None else (counts.ended, counts.running)
     return Progress(
-        total=row.total_trials,
-        ended=0 if counts is None else counts.ended,
-        running=0 if counts is None else counts.running,
+        # A network that is chosen anew, after failed trials were tried again, is retrained anew.
+        total=max(row.total_trials, ended + running),
+        ended=ended,
+        running=running,
         best_validation_accuracy=None if counts is None else counts.best,
         alive_units=alive,
     )
@@ -236,7 +239,8 @@ def _counts(ids: list[str]) -> Select[Any]:
     def count(which: ColumnElement[bool]) -> ColumnElement[int]:
         return func.count().filter(which)
 
-    is_complete = trials.c.state == TrialState.COMPLETE
+    # A retrained network is there to compare with, not to be taken.
+    is_complete = and_(trials.c.state == TrialState.COMPLETE, trials.c.method != Method.RETRAIN)
     return (
         select(
             trials.c.job_id,

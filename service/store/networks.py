@@ -80,6 +80,12 @@ def get_network(tx: Reading, network_id: str) -> Network:
     return _builder(tx)([row])[0]
 
 
+def get_networks(tx: Reading, ids: Sequence[str]) -> dict[str, Network]:
+    """Those of these networks that there are, by id."""
+    rows = tx.connection.execute(_query().where(networks.c.id.in_(set(ids)))).all()
+    return {network.id: network for network in _builder(tx)(rows)}
+
+
 def list_networks_of_job(tx: Reading, job_id: str, part: Slice) -> Page[Network]:
     """A page of what a job found, in the order of finding. Raises NotFoundError."""
     get_job_row(tx, job_id)

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from shrinknets._errors import InvalidInputError, JobNotSucceededError, ShrinkNetsError
-from shrinknets.cli import _datasets, _jobs, _outputs, _processes
+from shrinknets.cli import _datasets, _jobs, _outputs, _processes, _reruns, _studies
 
 app = typer.Typer(
     help="ShrinkNets finds the right size of a neural network while it trains.",
@@ -28,8 +28,11 @@ for command in (
     _jobs.delete,
     _outputs.download,
     _outputs.logs,
+    _reruns.rerun,
+    _studies.export_study,
+    _studies.import_study,
 ):
-    app.command(name=command.__name__.removesuffix("_jobs"))(command)
+    app.command(name=command.__name__.removesuffix("_jobs").replace("_", "-"))(command)
 app.add_typer(_datasets.app)
 
 # Its options are those of the service's own command, which has the database.

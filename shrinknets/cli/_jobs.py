@@ -18,7 +18,7 @@ from shrinknets._client import Client
 from shrinknets._job import Job
 from shrinknets.cli import _search_options as options
 from shrinknets.frontier import frontier
-from shrinknets.report import frontier_table, method_table, summarise
+from shrinknets.report import choice_lines, frontier_table, method_table, summarise
 
 Url = Annotated[
     str | None,
@@ -82,6 +82,17 @@ def submit(
     budget_seconds: options.BudgetSeconds = None,
     budget_macs: options.BudgetMacs = None,
     warm_start: options.WarmStart = None,
+    rule: Annotated[
+        wire.ChoiceRule | None,
+        typer.Option(help="How the job's network is chosen. [default: validation]"),
+    ] = None,
+    retrain: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train so many networks of the chosen widths from scratch too."),
+    ] = None,
+    fine_tune: Annotated[
+        int | None, typer.Option(min=1, help="Train the chosen network on for so many epochs.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
     name: Annotated[str, typer.Option(help="For people.")] = "",
     label: Annotated[
@@ -109,7 +120,8 @@ def submit(
     }
     limits = options.limits_of(max_parameters, max_macs, max_latency_ms)
     budget = options.budget_of(budget_trials, budget_seconds, budget_macs)
-    kinds = (sampler, pruner, objective, terminator, repeats, limits, budget, warm_start)
+    choice = options.choice_of(rule, retrain, fine_tune)
+    kinds = (sampler, pruner, objective, terminator, repeats, limits, budget, warm_start, choice)
     with Client(url) as client:
         if spec is not None:
             others = (dataset, method, trials, family, width, export, label, priority)
@@ -136,6 +148,7 @@ def submit(
                 warm_start=warm_start or (),
                 trial_seconds=trial_seconds,
                 exports=export or (),
+                choice=choice,
                 seed=seed,
                 name=name,
                 labels=_read_labels(label or []) or None,
@@ -257,19 +270,19 @@ def _wait_and_show(client: Client, job: Job, *, as_json: bool) -> None:
 
 def _show(client: Client, job: Job, *, as_json: bool) -> None:
     networks = [network.info for network in job.networks()]
+    chosen = job.choice() if any(network.method.is_search for network in networks) else None
     if as_json:
-        print_json({"job": job.info.model_dump(mode="json"), "frontier": _dumped(networks)})
+        shown = {"job": job.info, "choice": chosen, "frontier": frontier(networks)}
+        print_json(shown)
         return
     console = Console()
     reason = f" ({job.info.reason})" if job.info.reason else ""
     console.print(f"{job.id} {job.state}{reason}", markup=False, highlight=False)
     console.print(method_table(summarise(job.trials(), networks)))
     console.print(frontier_table(networks) if networks else "no network so far")
+    for line in [] if chosen is None else choice_lines(chosen):
+        console.print(line, markup=False, highlight=False)
     console.print(f"{client.url}/jobs/{job.id}", markup=False)
-
-
-def _dumped(networks: list[wire.Network]) -> list[dict[str, Any]]:
-    return [network.model_dump(mode="json") for network in frontier(networks)]
 
 
 def _read_labels(labels: list[str]) -> dict[str, str]:

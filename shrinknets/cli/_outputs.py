@@ -35,6 +35,9 @@ def download(
         int | None, typer.Option(min=1, help="The best of at most so many parameters.")
     ] = None,
     *,
+    chosen_one: Annotated[
+        bool, typer.Option("--chosen", help="The one that the job's rule chose.")
+    ] = False,
     form: Annotated[
         DownloadFormat,
         typer.Option("--format", help="json is the architecture alone; onnx, pt2: if exported."),
@@ -43,10 +46,12 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Save a job's best network as one file."""
-    if network is not None and max_parameters is not None:
-        raise typer.BadParameter("--network names one: leave --max-parameters out")
+    if sum((network is not None, max_parameters is not None, chosen_one)) > 1:
+        raise typer.BadParameter("take one of --network, --max-parameters and --chosen")
     with Client(url) as client:
-        if network is None:
+        if chosen_one:
+            chosen = client.job(job).chosen()
+        elif network is None:
             chosen = client.job(job).best(max_parameters=max_parameters)
         else:
             chosen = client.network(network)

@@ -191,6 +191,7 @@ class _running:  # noqa: N801 - reads as a verb where it is used
 
 
 def _require(part: str) -> None:
+    part = part.partition(".")[0]
     if importlib.util.find_spec(part) is None:
         raise MissingPartError(part)
 

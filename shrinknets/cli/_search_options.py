@@ -55,5 +55,13 @@ def budget_of(
     return _given(trials=trials, seconds=seconds, training_macs=macs)
 
 
+def choice_of(
+    rule: wire.ChoiceRule | None, retrain: int | None, fine_tune: int | None
+) -> dict[str, Any] | None:
+    """Return what was given of how the job's network is chosen; None where nothing was."""
+    seeds = {} if retrain is None else {"retrain": True, "retrain_seeds": retrain}
+    return _given(rule=rule, fine_tune_epochs=fine_tune, **seeds)
+
+
 def _given(**options: Any) -> dict[str, Any] | None:
     return {name: value for name, value in options.items() if value is not None} or None

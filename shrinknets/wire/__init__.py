@@ -7,8 +7,10 @@ from shrinknets.wire.checkpoints import (
     NewCheckpoint,
     Resumption,
 )
+from shrinknets.wire.choice import ChoiceRule, ChoiceSpec
+from shrinknets.wire.chosen import Chosen, Retrained
 from shrinknets.wire.comparison import Comparison, JobComparison, MethodComparison, Quartiles
-from shrinknets.wire.configurations import Configuration, Spread
+from shrinknets.wire.configurations import Configuration
 from shrinknets.wire.datasets import (
     DATASET_PATTERN,
     BuiltInDataset,
@@ -92,6 +94,7 @@ from shrinknets.wire.spec import (
     ShrinkNetsSearch,
     TrainingSpec,
 )
+from shrinknets.wire.spread import Spread
 from shrinknets.wire.states import AttemptState, JobState, Method, Order, Phase, TrialState
 from shrinknets.wire.steering import Epochs, EpochsRequest, NewEpochs, Pruning, Spent
 from shrinknets.wire.submission import (
@@ -129,6 +132,9 @@ __all__ = [
     "Budget",
     "BuiltInDataset",
     "CheckpointFile",
+    "ChoiceRule",
+    "ChoiceSpec",
+    "Chosen",
     "Claim",
     "ClaimRequest",
     "CloneChanges",
@@ -197,6 +203,7 @@ __all__ = [
     "RecordBatch",
     "Renewal",
     "Resumption",
+    "Retrained",
     "Role",
     "Rule",
     "Sampler",

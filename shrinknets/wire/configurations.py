@@ -2,15 +2,8 @@
 
 from shrinknets.wire._base import Wire
 from shrinknets.wire.results import Params
+from shrinknets.wire.spread import Spread
 from shrinknets.wire.states import Method
-
-
-class Spread(Wire):
-    """Mean and standard deviation of some numbers."""
-
-    mean: float
-    std: float
-    """Of a sample, so with n − 1; 0 where there is a single number."""
 
 
 class Configuration(Wire):

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from shrinknets.wire._base import Storable, Wire, WrongFieldError
+from shrinknets.wire.choice import ChoiceSpec
 from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.network import MLP, NetworkBounds
 from shrinknets.wire.outputs import Exports
@@ -97,12 +98,14 @@ class Methods(Wire):
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
         if not self.chosen():
-            raise ValueError(f"name at least one method of {', '.join(Method)}")
+            known = ", ".join(method for method in Method if method.is_search)
+            raise ValueError(f"name at least one method of {known}")
         return self
 
     def chosen(self) -> dict[Method, int]:
         """The number of trials of each method that the job runs, in a fixed order."""
-        searches = {method: getattr(self, method.value) for method in Method}
+        methods = [method for method in Method if method.is_search]
+        searches = {method: getattr(self, method.value) for method in methods}
         return {method: search.trials for method, search in searches.items() if search is not None}
 
     def search_of(self, method: Method) -> "Search":
@@ -167,6 +170,8 @@ class JobSpec(Wire):
     exports: Exports = ()
     """Formats in which the networks on each trial's frontier are stored too. None by default: an
     export takes seconds, and the weights alone load into plain PyTorch."""
+    choice: ChoiceSpec = ChoiceSpec()
+    """How the job's network is chosen, and what is trained once it is."""
 
     @model_validator(mode="after")
     def _searches_stay_within_the_bounds(self) -> Self:
@@ -203,7 +208,12 @@ class JobSpec(Wire):
         return {method: count * self.repeats for method, count in self.methods.chosen().items()}
 
     @property
-    def total_trials(self) -> int:
-        """The trainings that the job runs at most."""
+    def search_trials(self) -> int:
+        """The trainings of the search at most."""
         total = sum(self.trials_of_methods().values())
         return total if self.budget.trials is None else min(total, self.budget.trials)
+
+    @property
+    def total_trials(self) -> int:
+        """The trainings that the job runs at most, with those that follow the choice."""
+        return self.search_trials + self.choice.num_trials

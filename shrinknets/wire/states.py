@@ -57,12 +57,21 @@ class Order(StrEnum):
 
 
 class Method(StrEnum):
-    """How sizes are found."""
+    """How sizes are found; the last two train once more what the others found."""
 
     SHRINKNETS = "shrinknets"
     PATH = "path"
     FIXED = "fixed"
     FIXED_L2 = "fixed_l2"
+    RETRAIN = "retrain"
+    """The chosen network's widths, from scratch."""
+    FINE_TUNE = "fine_tune"
+    """The chosen network, trained on."""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether its trials look for sizes, before the choice."""
+        return self not in {Method.RETRAIN, Method.FINE_TUNE}
 
 
 class Phase(StrEnum):

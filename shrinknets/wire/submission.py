@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from shrinknets.wire._base import Storable, Wire
+from shrinknets.wire.choice import ChoiceSpec
 from shrinknets.wire.datasets import DatasetName
 from shrinknets.wire.network import NetworkBounds
 from shrinknets.wire.outputs import Exports
@@ -98,6 +99,7 @@ class CloneChanges(Wire):
     seed: Seed | None = None
     trial_seconds: PositiveFloat | None = None
     exports: Exports | None = None
+    choice: ChoiceSpec | None = None
     labels: Labels | None = None
     priority: Priority | None = None
 

@@ -106,3 +106,22 @@ def finished_job(served: Served) -> Iterator[Job]:
             name="small",
         )
         yield job.wait(progress=False, timeout_seconds=120)
+
+
+@pytest.fixture
+def run_cli(served: Served) -> Callable[..., str]:
+    """Run `shrinknets` on the service; gives what it printed, or wrote to stderr if it failed."""
+
+    def run(*arguments: str, status: int = 0) -> str:
+        answer = subprocess.run(
+            [sys.executable, "-m", "shrinknets", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "COLUMNS": "160", "SHRINKNETS_URL": served.url},
+        )
+        assert answer.returncode == status, answer.stderr
+        return answer.stdout if status == 0 else answer.stderr
+
+    return run

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from alembic import command
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
 
 from service.store import (
     Slice,
@@ -180,6 +181,42 @@ def test_keys_of_submissions_go_to_who_used_them_and_back(empty_database_url: st
         assert connection.execute(text(count + "events")).scalar_one() == 3
     engine.dispose()
     upgrade_to_head(empty_database_url)
+
+
+def test_trials_after_a_choice_go_when_their_version_goes(empty_database_url: str) -> None:
+    upgrade_to_head(empty_database_url)
+    engine = make_engine(empty_database_url)
+    submit_as_in_0001(engine, "job-a", "failed", spec())
+    trial = (
+        "INSERT INTO trials (id, job_id, method, number, state, reason, params, seed, epochs, "
+        "train_seconds, widths, created_at) VALUES (:id, 'job-a', :method, 0, 'complete', '', "
+        "'{}', 1, 2, 1.0, '[3]', :time)"
+    )
+    with engine.begin() as connection:
+        for method in Method:
+            values = {"id": f"trial-{method.value}", "method": method.value, "time": TIME}
+            connection.execute(text(trial), values)
+            connection.execute(
+                text(
+                    "INSERT INTO events (job_id, trial_id, kind, at) "
+                    "VALUES ('job-a', :id, 'trial', :time)"
+                ),
+                values,
+            )
+    with engine.begin() as connection:
+        command.downgrade(_config(connection), "0007")
+    values = {"id": "trial-b", "method": "retrain", "time": TIME}
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text(trial), values)
+    with engine.connect() as connection:
+        left = connection.execute(text("SELECT method FROM trials ORDER BY seq")).scalars()
+        assert list(left) == [method for method in Method if method.is_search]
+    engine.dispose()
+    upgrade_to_head(empty_database_url)
+    engine = make_engine(empty_database_url)
+    with engine.begin() as connection:
+        connection.execute(text(trial), values)
+    engine.dispose()
 
 
 def test_every_migration_has_a_name_that_begins_with_its_revision() -> None:

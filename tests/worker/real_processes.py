@@ -29,14 +29,12 @@ class RealService:
         folder: Path,
         *,
         attempt_lease_seconds: float = 60.0,
-        job_lease_seconds: float = LEASE_SECONDS,
         database_url: str | None = None,
         job_lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._database_url = database_url
         self._folder = folder
         self.artifacts = folder / "artifacts"
-        self._job_lease_seconds = job_lease_seconds
         self._attempt_lease_seconds = attempt_lease_seconds
         self._job_lease_seconds = job_lease_seconds
         self._port = find_free_port()

@@ -41,6 +41,7 @@ PARAMS: dict[Method, Params] = {
     Method.PATH: {},
     Method.FIXED: {"depth": 2, "width_0": 7, "width_1": 5},
     Method.FIXED_L2: {"depth": 1, "width_0": 6, "l2": 1e-4},
+    Method.RETRAIN: {"network": "net-1", "widths": [7, 5], "epochs": 3},
 }
 EPOCH = EpochRecord(
     step=1,
@@ -93,7 +94,7 @@ def end_of(service: SmallService) -> AttemptEnd:
     return AttemptEnd.model_validate_json(body)
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", PARAMS)
 def test_each_method_hands_in_epochs_networks_and_weights(
     service: SmallService,
     lease: AttemptLease,

@@ -37,10 +37,17 @@ def main() -> int:
         try:
             files = DatasetCache(environment.cache, fetch=lease.fetch_dataset)
             parts = environment.micro_batches
+            training = partial(
+                train,
+                files=files,
+                device=device,
+                micro_batches=parts,
+                fetch_network=lease.fetch_network,
+            )
             return run_attempt(
                 lease,
                 give_up=_give_up,
-                train=partial(train, files=files, device=device, micro_batches=parts),
+                train=training,
                 checkpoint_seconds=environment.checkpoint_seconds,
                 micro_batches=parts,
             )

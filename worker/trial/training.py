@@ -25,6 +25,7 @@ from shrinknets_core import (
 )
 from shrinknets_core.families import Family, get_family
 from worker.trial.dataset_cache import DatasetCache
+from worker.trial.final_trials import FetchNetwork, train_final
 from worker.trial.limits import core_limits
 
 
@@ -34,10 +35,12 @@ def train(
     files: DatasetCache | None = None,
     device: str = "cpu",
     micro_batches: int = 1,
+    fetch_network: FetchNetwork | None = None,
 ) -> Iterator[TrialEvent]:
     """Train as the trial's method and parameters say, yielding events as they happen.
 
-    `files` has the data sets that users handed in; each batch is trained in `micro_batches` parts.
+    `files` has the data sets that users handed in, `fetch_network` the network to start from; each
+    batch is trained in `micro_batches` parts.
     """
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
@@ -67,6 +70,8 @@ def train(
             l2 = _number(trial.params, "l2")
             widths = _widths(trial.params, family, bounds)
             return train_fixed(split, widths=widths, options=options, family=family, l2=l2)
+        case Method.RETRAIN | Method.FINE_TUNE:
+            return train_final(trial, split, options, family=family, fetch_network=fetch_network)
 
 
 def _own_training(params: Params) -> Params:

@@ -30,6 +30,9 @@ jobs = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
+    # Which network was chosen and why, and when.
+    Column("choice", JSON),
+    Column("chosen_at", UtcTime),
     Index(None, "state", "seq"),
     Index(None, "dataset", "seq"),
     Index(None, "priority", "seq"),

@@ -1,0 +1,1 @@
+"""The command `python -m worker.rerun`: one trial again, alone, in the foreground."""
