@@ -1,8 +1,8 @@
 """What a checkpoint costs: the copy that training waits for, the rest of it, and the way back.
 
-Epochs of random rows with a checkpoint after every second one; medians. The file is made in a thread of
-its own, as in a trial; uploading it is left out. All times are of the processor, so that a busy machine
-tells the same.
+Epochs of random rows with a checkpoint after every second one; medians. The file is made in a
+thread of its own, as in a trial; uploading it is left out. All times are of the processor, so that
+a busy machine tells the same.
 """
 
 import argparse
