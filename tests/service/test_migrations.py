@@ -204,7 +204,7 @@ def test_trials_after_a_choice_go_when_their_version_goes(empty_database_url: st
                 values,
             )
     with engine.begin() as connection:
-        command.downgrade(_config(connection), "0007")
+        command.downgrade(_config(connection), "0009")
     values = {"id": "trial-b", "method": "retrain", "time": TIME}
     with pytest.raises(IntegrityError), engine.begin() as connection:
         connection.execute(text(trial), values)

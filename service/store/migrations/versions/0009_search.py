@@ -13,14 +13,12 @@ depends_on: Sequence[str] | None = None
 
 def upgrade() -> None:
     """Add the columns; of earlier trials the last epoch has the MACs."""
-    with op.batch_alter_table("trials") as trials:
-        trials.add_column(sa.Column("macs", sa.BigInteger()))
-        trials.add_column(sa.Column("latency_ms", sa.Double()))
-        trials.add_column(sa.Column("learned", sa.JSON(), nullable=False, server_default="[]"))
-    with op.batch_alter_table("attempts") as attempts:
-        attempts.add_column(sa.Column("prune_reason", sa.Text()))
-    with op.batch_alter_table("networks") as networks:
-        networks.add_column(sa.Column("latency_ms", sa.Double()))
+    learned = sa.Column("learned", sa.JSON(), nullable=False, server_default="[]")
+    op.add_column("trials", sa.Column("macs", sa.BigInteger()))
+    op.add_column("trials", sa.Column("latency_ms", sa.Double()))
+    op.add_column("trials", learned)
+    op.add_column("attempts", sa.Column("prune_reason", sa.Text()))
+    op.add_column("networks", sa.Column("latency_ms", sa.Double()))
     op.execute(
         """
         UPDATE trials SET macs = (
@@ -33,10 +31,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove them."""
-    with op.batch_alter_table("networks") as networks:
-        networks.drop_column("latency_ms")
-    with op.batch_alter_table("attempts") as attempts:
-        attempts.drop_column("prune_reason")
-    with op.batch_alter_table("trials") as trials:
-        for name in ("learned", "latency_ms", "macs"):
-            trials.drop_column(name)
+    op.drop_column("networks", "latency_ms")
+    op.drop_column("attempts", "prune_reason")
+    for name in ("learned", "latency_ms", "macs"):
+        op.drop_column("trials", name)
