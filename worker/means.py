@@ -1,6 +1,7 @@
 """What a worker runs trials with: an engine, how many at once, and what they compute on."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def _ray_means(settings: WorkerSettings, folder: Path) -> Iterator[Means]:
         cache=settings.ray_cache,
         pending_seconds=settings.ray_pending_seconds,
         poll_seconds=settings.ray_poll_seconds,
+        stop_seconds=max(1, math.ceil(settings.terminate_seconds)),
     )
     # Asked from the engine's thread, which has other things to do than wait for the service.
     with ServiceClient(settings.url, patience=Patience(seconds=0)) as client:
