@@ -72,7 +72,7 @@ def run(
     name = f"{fault.__name__}_{time.monotonic_ns()}"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         place = Path(folder)
-        url = postgres.create(name) if on_postgres else None
+        url = postgres.create_durable(name) if on_postgres else None
         served = RealService(place, database_url=url, job_lease_seconds=15)
         stack.callback(served.kill)
         one_thread = {"SHRINKNETS_WORKER_THREADS": "1"}

@@ -84,6 +84,12 @@ class PostgresServer:
         self.execute(f'CREATE DATABASE "{database}"')
         return self.url(database)
 
+    def create_durable(self, database: str) -> str:
+        """Make a database that keeps all it has acknowledged when the server is killed."""
+        url = self.create(database)
+        self.execute(f'ALTER DATABASE "{database}" SET synchronous_commit TO on')
+        return url
+
     def drop(self, database: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 

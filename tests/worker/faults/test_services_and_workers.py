@@ -33,7 +33,7 @@ def test_a_database_server_that_was_killed_comes_back_and_nothing_is_lost(
     make_faulty: MakeSpec, tmp_path: Path
 ) -> None:
     with running_postgres() as postgres:
-        service = RealService(tmp_path, database_url=postgres.create("faulty"))
+        service = RealService(tmp_path, database_url=postgres.create_durable("faulty"))
         worker = start_worker(service, tmp_path)
         try:
             job_id = service.submit(make_faulty(trials=4))
