@@ -61,6 +61,8 @@ class Driver:
         self._last_without_network: Trial | None = None
         self._renew_at = 0.0
         self._final: list[Trial] = []
+        self._is_choice_made = False
+        """Nothing more is searched: what runs follows the choice, outside pruning and budget."""
 
     def run(self) -> JobEnd:
         """Work until the job is done or must be given back; leaves no trial process behind.
@@ -89,17 +91,25 @@ class Driver:
                 return JobEnd(state=JobState.QUEUED, reason="its worker was shut down")
             if (order := self._renew_when_due()) is not Order.CONTINUE:
                 return self._let_go(order)
-            # What follows the choice is neither pruned nor part of the budget.
-            if not self._final and (reason := overseer.look(self._attempts.running)) is not None:
-                search.stop(reason)
-                self._attempts.take_no_more()
-            self._learn(search, overseer, self._fill_slots(search, overseer))
+            if not self._is_choice_made:
+                self._oversee(search, overseer)
+            self._learn(search, overseer, self._attempts.start_waiting())
             if self._failures_in_a_row >= self._settings.failures_in_a_row:
                 return self._failed(f"{self._failures_in_a_row} trials in a row failed")
             if self._attempts.num_unfinished == 0 and not self._announce_final():
                 return self._judge(search)
             seconds_left = self._renew_at - time.monotonic()
             self._learn(search, overseer, self._attempts.wait(max(0.0, seconds_left)))
+
+    def _oversee(self, search: JobSearch, overseer: Overseer) -> None:
+        """End what promises little or is over the budget, and keep the slots full."""
+        if (reason := overseer.look(self._attempts.running)) is not None:
+            search.stop(reason)
+            self._attempts.take_no_more()
+        while self._attempts.has_free_slot and (request := self._propose(search)) is not None:
+            trial = self._lease.announce(request)
+            overseer.begin(trial)
+            self._attempts.add(trial)
 
     def _let_go(self, order: Order) -> JobEnd:
         # The trials hear of it too, and end by themselves.
@@ -112,6 +122,7 @@ class Driver:
         trials = list(self._lease.client.iter_trials(self._job.id))
         searched = [trial for trial in trials if trial.method.is_search]
         self._final = [trial for trial in trials if not trial.method.is_search]
+        self._is_choice_made = any(not trial.state.is_final for trial in self._final)
         with self._renewing():
             search = prepare_search(self._lease, with_layers(spec, family), searched)
         never = datetime.max.replace(tzinfo=UTC)
@@ -121,7 +132,7 @@ class Driver:
             else:
                 self._attempts.add(trial)
         with self._renewing():
-            return search, Overseer(self._lease, trials=trials)
+            return search, Overseer(self._lease, trials=searched)
 
     def _renew_when_due(self) -> Order:
         if time.monotonic() < self._renew_at:
@@ -129,13 +140,6 @@ class Driver:
         order = self._lease.renew()
         self._renew_at = time.monotonic() + self._settings.renew_seconds
         return order
-
-    def _fill_slots(self, search: JobSearch, overseer: Overseer) -> list[Trial]:
-        while self._attempts.has_free_slot and (request := self._propose(search)) is not None:
-            trial = self._lease.announce(request)
-            overseer.begin(trial)
-            self._attempts.add(trial)
-        return self._attempts.start_waiting()
 
     def _propose(self, search: JobSearch) -> TrialRequest | None:
         with self._renewing():
@@ -153,6 +157,7 @@ class Driver:
         source = self._lease.client.get_trial(chosen.network.trial_id)
         requests = final_requests(self._job.spec, chosen, source, self._final)
         announced = [self._lease.announce(request) for request in requests]
+        self._is_choice_made = True
         self._attempts.take_more(announced)
         self._final += announced
         return bool(announced)

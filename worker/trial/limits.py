@@ -1,10 +1,11 @@
 """The job's limits as a trial keeps them: how it shrinks, what it measures, how it ends."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shrinknets.limits import keeping, least_violating, missed_in_words
 from shrinknets.wire import AttemptEnd, Constraints, NetworkResult, TrialState
-from shrinknets_core import Limits, TrainedNetwork, forward_seconds, probe_of
+from shrinknets_core import Limits, Size, TrainedNetwork, forward_seconds, probe_of
 
 
 def core_limits(limits: Constraints) -> Limits | None:
@@ -16,6 +17,21 @@ def core_limits(limits: Constraints) -> Limits | None:
         macs=limits.max_macs,
         milliseconds=limits.max_latency_ms,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    parameters: int
+    macs: int
+    latency_ms: None = None
+    validation_accuracy: float = 0.0
+
+
+def too_large(size: Size, limits: Constraints) -> str:
+    """Why a network whose size stays need not be trained, in words; empty where it may be."""
+    counted = _Counted(parameters=size.parameters, macs=size.macs)
+    missed = missed_in_words(counted, limits)
+    return f"over the limits before it is trained: {missed}" if missed else ""
 
 
 def latency_of(network: TrainedNetwork, saved: bytes, limits: Constraints) -> float | None:

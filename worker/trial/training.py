@@ -12,6 +12,7 @@ from shrinknets.wire import (
     TrialAssignment,
 )
 from shrinknets_core import (
+    Collapse,
     EpochRecord,
     Split,
     TrainedNetwork,
@@ -26,7 +27,7 @@ from shrinknets_core import (
 from shrinknets_core.families import Family, get_family
 from worker.trial.dataset_cache import DatasetCache
 from worker.trial.final_trials import FetchNetwork, train_final
-from worker.trial.limits import core_limits
+from worker.trial.limits import core_limits, too_large
 
 
 def train(
@@ -63,12 +64,12 @@ def train(
             )
         case Method.PATH:
             return follow_path(split, widths=bounds, options=options, family=family)
-        case Method.FIXED:
+        case Method.FIXED | Method.FIXED_L2:
             widths = _widths(trial.params, family, bounds)
-            return train_fixed(split, widths=widths, options=options, family=family)
-        case Method.FIXED_L2:
-            l2 = _number(trial.params, "l2")
-            widths = _widths(trial.params, family, bounds)
+            size = family.size(split.input_shape, widths, split.num_classes)
+            if reason := too_large(size, spec.constraints):
+                return iter([Collapse(step=0, reason=reason)])
+            l2 = _number(trial.params, "l2") if trial.method is Method.FIXED_L2 else 0.0
             return train_fixed(split, widths=widths, options=options, family=family, l2=l2)
         case Method.RETRAIN | Method.FINE_TUNE:
             return train_final(trial, split, options, family=family, fetch_network=fetch_network)
