@@ -1,5 +1,6 @@
 """One network that shrinks at one λ while it trains: the trial of the search over λ."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -137,6 +138,11 @@ class _Shrinking(Run):
         self._lam = lam
         self._tightening = Tightening(loop, options, limits, lam)
         self._lost: list[str] = []
+        self._set_up()
+
+    @abstractmethod
+    def _set_up(self) -> None:
+        """Make ready for the first epoch."""
 
     @property
     def step(self) -> int:
@@ -174,17 +180,8 @@ class _Shrinking(Run):
 class _Proximal(_Shrinking):
     """Warm-up, shrinking, then a polish of what is left."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        options: TrainOptions,
-        description: Mapping[str, Any],
-        *,
-        lam: float,
-        limits: Limits | None,
-    ) -> None:
-        super().__init__(loop, options, description, lam=lam, limits=limits)
-        self._shrinker.lam = lam
+    def _set_up(self) -> None:
+        self._shrinker.lam = self._lam
         self._polish: Polish | None = None
 
     @property
@@ -229,18 +226,9 @@ class _Proximal(_Shrinking):
 class _Subgradient(_Shrinking):
     """The paper's: λ acts from the first to the last epoch."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        options: TrainOptions,
-        description: Mapping[str, Any],
-        *,
-        lam: float,
-        limits: Limits | None,
-    ) -> None:
-        super().__init__(loop, options, description, lam=lam, limits=limits)
-        self._shrinker.draw_gates(torch.Generator().manual_seed(options.seed))
-        self._shrinker.lam = lam
+    def _set_up(self) -> None:
+        self._shrinker.draw_gates(torch.Generator().manual_seed(self._options.seed))
+        self._shrinker.lam = self._lam
         self._choice = Choice()
 
     def _go_on(self) -> Iterator[TrialEvent]:
