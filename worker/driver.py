@@ -81,7 +81,8 @@ class Driver:
             _log.exception("job %s", self._job.id)
             return JobEnd(state=JobState.FAILED, reason=traceback.format_exc(limit=-3))
         finally:
-            stop_all(self._engine, grace_seconds=self._settings.terminate_seconds)
+            with self._renewing():
+                stop_all(self._engine, grace_seconds=self._settings.terminate_seconds)
             self._attempts.close()
 
     def _drive(self) -> JobEnd:
@@ -113,7 +114,8 @@ class Driver:
 
     def _let_go(self, order: Order) -> JobEnd:
         # The trials hear of it too, and end by themselves.
-        wait_until_gone(self._engine, seconds=self._settings.flag_seconds)
+        with self._renewing():
+            wait_until_gone(self._engine, seconds=self._settings.flag_seconds)
         return JobEnd(state=JobState.CANCELLED if order is Order.STOP else JobState.PAUSED)
 
     def _take_up(self) -> tuple[JobSearch, Overseer]:
@@ -146,7 +148,8 @@ class Driver:
             return search.propose()
 
     def _renewing(self) -> AbstractContextManager[None]:
-        # Rebuilding a long search, or a proposal of a Gaussian process, takes seconds.
+        # Rebuilding a long search, a proposal of a Gaussian process, a trial's last epoch: all may
+        # take longer than the lease.
         return renewing(self._lease, every_seconds=self._settings.renew_seconds)
 
     def _announce_final(self) -> bool:

@@ -42,6 +42,7 @@ def test_the_choice_is_not_told_how_networks_do_on_the_test_rows() -> None:
         "id",
         "parameters",
         "macs",
+        "latency_ms",
         "validation_accuracy",
     }
 

@@ -108,7 +108,7 @@ def test_cancel_stops_a_job(run: Run, client: Client) -> None:
         (["submit", "--spec", __file__], 2, "is not JSON"),
         (["submit", "--spec", __file__, "--dataset", "wine"], 2, "leave the other options out"),
         (["submit", "--dataset", "digits", "--epochs", "1"], 2, "training.epochs"),
-        (["download", "job-x", "--network", "n", "--max-parameters", "9"], 2, "leave"),
+        (["download", "job-x", "--network", "n", "--max-parameters", "9"], 2, "take one of"),
         (["show", "job-nope"], 1, "job-nope"),
         (["download", "job-nope"], 1, "job-nope"),
         (["watch"], 2, "JOB"),

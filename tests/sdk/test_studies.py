@@ -25,7 +25,7 @@ from shrinknets.wire import (
     LogRange,
     Method,
     Methods,
-    MLPBounds,
+    NetworkBounds,
     Params,
     PathRun,
     ShrinkNetsSearch,
@@ -36,7 +36,7 @@ from worker.search import suggest
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SPEC = JobSpec(
     dataset="digits",
-    network=MLPBounds(widths=(60, 3, 50)),
+    network=NetworkBounds(widths=(60, 3, 50)),
     methods=Methods(
         shrinknets=ShrinkNetsSearch(lam=LogRange(low=1e-3, high=1e-2)),
         path=PathRun(),

@@ -84,7 +84,8 @@ class Site:
         return attempt, process
 
     def log_of(self, attempt: Attempt) -> str:
-        return (self._folder / f"{attempt.id}.log").read_text()
+        file = self._folder / f"{attempt.id}.log"
+        return file.read_text() if file.exists() else ""
 
     def kept(self, trial: Trial) -> list[CheckpointFile]:
         with Store(self.service.database_url) as store, store.reading() as tx:

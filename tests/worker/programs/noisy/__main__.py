@@ -6,17 +6,17 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from shrinknets.wire import TrialAssignment
 from shrinknets_core import TrialEvent
 from worker.trial import __main__ as command
-from worker.trial.dataset_cache import DatasetCache
 from worker.trial.training import train
 
 say = print
 
 
-def noisy(assignment: TrialAssignment, *, files: DatasetCache) -> Iterator[TrialEvent]:
+def noisy(assignment: TrialAssignment, **how: Any) -> Iterator[TrialEvent]:
     match assignment.trial.params["behaviour"]:
         case "chat":
             say("hello from stdout")
@@ -37,7 +37,7 @@ def noisy(assignment: TrialAssignment, *, files: DatasetCache) -> Iterator[Trial
             for number in range(200_000):
                 sys.stdout.write(f"line {number:06} of very many, none of which matters at all\n")
             os.write(1, b"x" * 100_000 + b"\n")
-    yield from train(assignment, files=files)
+    yield from train(assignment, **how)
 
 
 def main() -> int:
