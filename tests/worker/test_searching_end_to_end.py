@@ -211,7 +211,7 @@ def test_a_warm_start_takes_over_what_fits_and_says_what_does_not(
         "{'lam': 0.009}"
     )
     unknown = spec.model_copy(update={"warm_start": (first, "job-0")})
-    refused = real_service.http.post("/jobs", content=unknown.model_dump_json())
+    refused = real_service.http.post("/jobs", json=unknown.model_dump(mode="json"))
     assert refused.status_code == httpx.codes.UNPROCESSABLE_ENTITY
     (error,) = refused.json()["errors"]
     assert error["field"] == "warm_start.1"
