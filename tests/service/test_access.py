@@ -140,6 +140,10 @@ def test_what_each_kind_of_route_asks_for(client: TestClient) -> None:
         "/api/v1/worker/attempts/{attempt_id}/logs",
         "/api/v1/worker/attempts/{attempt_id}/end",
         "/api/v1/worker/attempts/{attempt_id}/dataset",
+        "/api/v1/worker/attempts/{attempt_id}/network",
+        "/api/v1/worker/attempts/{attempt_id}/checkpoints",
+        "/api/v1/worker/attempts/{attempt_id}/resume",
+        "/api/v1/worker/attempts/{attempt_id}/files/{sha256}",
         "/api/v1/worker/artifacts/{sha256}",
     }
 

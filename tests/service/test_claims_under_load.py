@@ -137,6 +137,10 @@ BODIES: dict[str, Any] = {
     "TrialRequest": {"method": "shrinknets", "number": 7, "params": {}, "seed": 1},
     "RecordBatch": {"records": [record(9)]},
     "LogBatch": {"offset": 0, "text": "late"},
+    "NewCheckpoint": {"step": 1, "sha256": sha256(b"late")},
+    "Resumption": {"step": 0},
+    "Pruning": {"reason": "late"},
+    "EpochsRequest": {"after": {}},
     "AttemptEnd": {"state": "complete", "networks": [network(b"late")]},
 }
 """What a zombie sends, by the name of the body; a new route needs one here."""

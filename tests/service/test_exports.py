@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from service.artifacts import Artifacts, Spool
-from service.errors import UnavailableError
+from service.errors import StorageFullError
 from service.store import Store
 from service.store.tables import artifacts, exports
 from tests.service.actors import WorkerActor, network, ok, problem, sha256
@@ -264,6 +264,6 @@ def test_a_disk_that_is_full_leaves_no_half_file(
     monkeypatch.setattr("service.artifacts.shutil.copyfileobj", full)
     with Spool() as spool:
         spool.write(b"content")
-        with pytest.raises(UnavailableError, match="No space left"):
+        with pytest.raises(StorageFullError, match="No space left"):
             store.put(sha256(b"content"), spool)
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []

@@ -201,10 +201,10 @@ def test_who_waits_for_records_to_be_sent_waits_no_longer(
         reporter.report(record(step))
     assert reporter.wait_until_sent(reporter.mark(), seconds=5)
     assert posted_steps(service) == list(range(1, 10))
-    service.stop()
+    service.status = 503
     reporter.report(record(10))
     assert not reporter.wait_until_sent(reporter.mark(), seconds=0.3)
-    service.start()
+    service.status = 200
     end(reporter)
 
 

@@ -27,6 +27,7 @@ from worker import families as listing
 from worker.errors import UnsuitableJobError
 from worker.families import describe_families, list_families, settled_here
 from worker.sizes import suggest_sizes, with_layers
+from worker.spaces import Asking
 from worker.trial.training import _widths
 
 OFFERS = {offer.name: offer for offer in describe_families()}
@@ -51,7 +52,7 @@ def proposals(
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found = []
     for _ in range(n):
-        params = suggest_sizes(study.ask(), spec, search)
+        params = suggest_sizes(Asking(study.ask(), {}), spec, search)
         found.append((params, _widths(params, get_family(name), spec.network.widths)))
     return found
 
