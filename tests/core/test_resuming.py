@@ -83,6 +83,7 @@ def test_a_fixed_training_goes_on_from_any_epoch(digits: Split, l2: float) -> No
     assert len(expect_the_same_rest(start, every)) == QUICK.epochs + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["proximal", "subgradient"])
 def test_a_shrinking_training_goes_on_from_any_epoch(digits: Split, rule: str) -> None:
     options = TrainOptions(epochs=16, batch_size=32, lr=3e-3, seed=5, weight_decay=0.01)
@@ -94,6 +95,7 @@ def test_a_shrinking_training_goes_on_from_any_epoch(digits: Split, rule: str) -
     assert events[-2]["widths"] < events[0]["widths"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["proximal", "subgradient"])
 def test_a_training_that_collapses_does_so_after_a_resume_too(digits: Split, rule: str) -> None:
     options = TrainOptions(epochs=100, batch_size=64, lr=3e-2)
@@ -107,6 +109,7 @@ def test_a_training_that_collapses_does_so_after_a_resume_too(digits: Split, rul
     assert [event["reason"] for event in rest_after(before, start)] == [events[-1]["reason"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stacked", [True, False])
 def test_a_path_goes_on_from_any_place(
     digits: Split, stacked: bool, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +133,7 @@ def test_a_path_goes_on_from_any_place(
     assert {event["phase"] for event in events if "phase" in event} >= {Phase.SHRINK, Phase.POLISH}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["residual_mlp", "lenet5"])
 @pytest.mark.parametrize("method", ["fixed", "proximal", "subgradient", "path"])
 def test_networks_of_other_families_go_on_too(family: str, method: str) -> None:
