@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from shrinknets.wire import (
 )
 from tests.worker.loopback import loopback_only
 from tests.worker.ray_cluster import RayCluster
+from tests.worker.real_processes import RealService, RealWorker
 from tests.worker.small_service import SmallService
 
 
@@ -95,3 +97,25 @@ def loopback() -> Iterator[None]:
 def ray_cluster(loopback: None) -> Iterator[RayCluster]:
     with RayCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def real_service(tmp_path: Path) -> Iterator[RealService]:
+    service = RealService(tmp_path)
+    yield service
+    service.http.close()
+    service.kill()
+
+
+@pytest.fixture
+def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[Callable[..., RealWorker]]:
+    """Starts workers of the real service with the options given; they end with the test."""
+    workers = []
+
+    def start(*options: str) -> RealWorker:
+        workers.append(RealWorker(real_service.url, tmp_path, *options))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()

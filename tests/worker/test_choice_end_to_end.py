@@ -1,8 +1,7 @@
 """Jobs that retrain and fine-tune what they chose, with real services, workers and training."""
 
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -31,27 +30,6 @@ RULE = ChoiceSpec(
     rule=ChoiceRule.ONE_STANDARD_ERROR, retrain=True, retrain_seeds=2, fine_tune_epochs=3
 )
 SEARCH = Methods(path=PathRun(trials=1), fixed=FixedSearch(trials=2))
-
-
-@pytest.fixture
-def real_service(tmp_path: Path) -> Iterator[RealService]:
-    service = RealService(tmp_path)
-    yield service
-    service.http.close()
-    service.kill()
-
-
-@pytest.fixture
-def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[Callable[..., RealWorker]]:
-    workers = []
-
-    def start(*options: str) -> RealWorker:
-        workers.append(RealWorker(real_service.url, tmp_path, *options))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
 
 
 def choice_of(service: RealService, job_id: str) -> Chosen:

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,27 +55,6 @@ def make(input_shape, widths, num_classes):
 
 BROKEN = Family(name="broken", make=make, layers=(Layer(name="fc", path="0", full=9),))
 """
-
-
-@pytest.fixture
-def real_service(tmp_path: Path) -> Iterator[RealService]:
-    service = RealService(tmp_path)
-    yield service
-    service.http.close()
-    service.kill()
-
-
-@pytest.fixture
-def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[Callable[[], RealWorker]]:
-    workers = []
-
-    def start() -> RealWorker:
-        workers.append(RealWorker(real_service.url, tmp_path, "--slots", "2"))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
 
 
 def digits_of_28(rows: int = 260) -> dict[str, Any]:

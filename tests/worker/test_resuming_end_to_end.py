@@ -3,8 +3,7 @@
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -35,25 +34,9 @@ ALWAYS, NEVER = "0", "1000"
 EPOCHS = 12
 
 
-@pytest.fixture
-def real_service(tmp_path: Path) -> Iterator[RealService]:
-    service = RealService(tmp_path)
-    yield service
-    service.http.close()
-    service.kill()
-
-
-@pytest.fixture
-def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[StartWorker]:
-    workers = []
-
-    def start(*options: str) -> RealWorker:
-        workers.append(RealWorker(real_service.url, tmp_path, "--slots", "1", *options))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
+@pytest.fixture(autouse=True)
+def _one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHRINKNETS_WORKER_SLOTS", "1")
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Pruning, budgets, limits and warm starts in whole jobs: real service, workers and training."""
 
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,27 +13,6 @@ from tests.worker.real_processes import RealService, RealWorker
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
 StartWorker = Callable[..., RealWorker]
-
-
-@pytest.fixture
-def real_service(tmp_path: Path) -> Iterator[RealService]:
-    service = RealService(tmp_path)
-    yield service
-    service.http.close()
-    service.kill()
-
-
-@pytest.fixture
-def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[StartWorker]:
-    workers = []
-
-    def start(*options: str) -> RealWorker:
-        workers.append(RealWorker(real_service.url, tmp_path, *options))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
 
 
 def job(methods: dict[str, Any], **fields: Any) -> JobSpec:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,27 +39,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 MakeSpec = Callable[..., JobSpec]
 StartWorker = Callable[..., RealWorker]
 ENDLESS = {"epochs": 100_000, "batch_size": 64}
-
-
-@pytest.fixture
-def real_service(tmp_path: Path) -> Iterator[RealService]:
-    service = RealService(tmp_path)
-    yield service
-    service.http.close()
-    service.kill()
-
-
-@pytest.fixture
-def start_worker(real_service: RealService, tmp_path: Path) -> Iterator[StartWorker]:
-    workers = []
-
-    def start(*options: str) -> RealWorker:
-        workers.append(RealWorker(real_service.url, tmp_path, *options))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
 
 
 def some_fixed(trials: int) -> Methods:
