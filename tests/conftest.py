@@ -8,8 +8,16 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.postgres import PostgresServer, running_postgres
 
-TOGETHER = "tests/sdk/"
-"""The tests of this folder share a server and a job that has ended."""
+TOGETHER = (
+    "tests/sdk/",
+    "tests/browser/",
+    "tests/readme/",
+    "tests/worker/test_ray",
+    "tests/worker/faults/test_trials.py",
+    "tests/worker/test_local_engine.py",
+    "tests/worker/test_resuming.py",
+)
+"""The tests below each of these share what takes long to start: servers, workers, a cluster."""
 LONGEST = "tests/service/test_fuzzing.py"
 
 
@@ -20,12 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _weight(item: pytest.Item) -> int:
     is_slow = item.get_closest_marker("slow") is not None
-    return is_slow + (is_slow and item.nodeid.startswith((TOGETHER, LONGEST)))
+    return is_slow + (is_slow and item.nodeid.startswith((*TOGETHER, LONGEST)))
 
 
 class _Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return TOGETHER if nodeid.startswith(TOGETHER) else nodeid
+        return next((group for group in TOGETHER if nodeid.startswith(group)), nodeid)
 
 
 # Not by xdist's own marks for groups, which this version of pytest does not see.

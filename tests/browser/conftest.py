@@ -116,7 +116,7 @@ def start_worker(service: RealService, tmp_path: Path) -> Iterator[Callable[[], 
     yield start
     for worker in workers:
         worker.process.terminate()
-        worker.process.wait(20)
+        worker.process.wait(60)
 
 
 @pytest.fixture

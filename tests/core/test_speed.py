@@ -80,7 +80,6 @@ def test_settings_of_the_whole_process_are_put_back() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_training_learns_the_same(digits: Split, precision: str) -> None:
     found = []

@@ -61,7 +61,7 @@ class Served:
 
     def stop(self) -> int:
         self.process.terminate()
-        status: int = self.process.wait(20)
+        status: int = self.process.wait(60)
         self.process.stdout.close()
         return status
 

@@ -86,7 +86,7 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is(run: Run, client: Clien
     listed = run("list", "--limit", "1")
     assert listed.returncode == 0, listed.stderr
     assert name in listed.stdout
-    job.wait(progress=False, timeout_seconds=60)
+    job.wait(progress=False, timeout_seconds=240)
 
 
 def test_cancel_stops_a_job(run: Run, client: Client) -> None:
@@ -176,7 +176,7 @@ def test_nothing_is_left_running_however_serve_ends(start_serving: Serve, order:
     family = served.family()
     assert len(family) >= 4
     served.process.send_signal(order)
-    served.process.wait(20)
+    served.process.wait(60)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [process.cmdline() for process in alive] == []
 
@@ -189,7 +189,7 @@ def test_serve_replaces_a_worker_that_died(start_serving: Serve) -> None:
     workers[0].kill()
     with Client(served.url) as client:
         job = client.submit(dataset="wine", methods="fixed", widths=4, trials=1, training=SMALL)
-        job.wait(progress=False, timeout_seconds=60)
+        job.wait(progress=False, timeout_seconds=240)
     assert "the worker ended with status -9: starting another" in served.log
 
 

@@ -89,7 +89,7 @@ def test_jobs_are_listed_the_newest_first_and_found_by_id(
     newer = client.submit(dataset="wine", methods=["fixed"], trials=1, training=SMALL)
     assert next(client.jobs()).id == newer.id
     assert client.job(finished_job.id).info == finished_job.reload().info
-    newer.wait(progress=False, timeout_seconds=60)
+    newer.wait(progress=False, timeout_seconds=240)
 
 
 @pytest.mark.alone
@@ -101,7 +101,7 @@ def test_a_cancelled_job_stops_at_once_and_wait_tells(client: Client) -> None:
     started = time.monotonic()
     job.cancel()
     with pytest.raises(JobNotSucceededError, match="cancelled"):
-        job.wait(progress=False, timeout_seconds=30)
+        job.wait(progress=False, timeout_seconds=240)
     assert time.monotonic() - started < 2.5
     assert job.cancel().state is JobState.CANCELLED
 
@@ -149,7 +149,7 @@ def test_a_single_method_and_a_single_width_need_no_list(client: Client) -> None
     job = client.submit(dataset="wine", methods="fixed", widths=8, trials=1, training=SMALL)
     assert job.info.spec.network.widths == (8,)
     assert list(job.info.spec.methods.chosen()) == [Method.FIXED]
-    job.wait(progress=False, timeout_seconds=60)
+    job.wait(progress=False, timeout_seconds=240)
 
 
 def test_a_data_set_in_the_place_of_the_whole_job_is_told(client: Client) -> None:

@@ -160,7 +160,7 @@ def test_the_worker_of_serve_goes_on_when_keys_are_asked_for(run: Run, tmp_path:
         assert run("list", "--url", served.url, SHRINKNETS_API_KEY=key).returncode == 0
         with Client(served.url, api_key=key) as client:
             job = client.submit(dataset="wine", methods="fixed", widths=4, trials=1, training=SMALL)
-            job.wait(progress=False, timeout_seconds=60)
+            job.wait(progress=False, timeout_seconds=240)
         # Neither key is on a command line, where everybody on the machine could read it.
         assert all("sn_" not in " ".join(p.cmdline()) for p in served.family())
     finally:

@@ -257,7 +257,6 @@ def test_without_optuna_it_is_told_what_to_install() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_real_job_is_exported_by_the_command_and_opened_by_optuna(
     finished_job: Job, run_cli: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -90,8 +90,14 @@ def database_url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    names = ("testserver",)
-    return read_settings(data_dir=tmp_path, database_url=database_url, port=0, allowed_hosts=names)
+    return read_settings(
+        data_dir=tmp_path,
+        database_url=database_url,
+        port=0,
+        allowed_hosts=("testserver",),
+        # Of a machine on which several tests run at once.
+        ready_seconds=30.0,
+    )
 
 
 @pytest.fixture

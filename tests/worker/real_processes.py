@@ -16,6 +16,8 @@ from shrinknets.wire import Job, JobSpec, Page, Trial, TrialState
 
 Value = TypeVar("Value")
 LEASE_SECONDS = 3.0
+PATIENCE = 240.0
+"""How many seconds something may take where it only matters that it happens."""
 
 
 class RealService:
@@ -63,7 +65,7 @@ class RealService:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, seconds=180)
+        wait_for(self._answers, seconds=PATIENCE)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -93,7 +95,7 @@ class RealService:
         answer = self.http.get(f"/jobs/{job_id}/trials?limit=100").raise_for_status()
         return Page[Trial].model_validate_json(answer.content).items
 
-    def wait_until_final(self, job_id: str, *, seconds: float = 90) -> Job:
+    def wait_until_final(self, job_id: str, *, seconds: float = PATIENCE) -> Job:
         return wait_for(lambda: final(self.get_job(job_id)), seconds=seconds)
 
     def wait_for_trials(self, job_id: str, state: TrialState, number: int) -> list[Trial]:
@@ -103,7 +105,7 @@ class RealService:
             trials = [trial for trial in self.list_trials(job_id) if trial.state is state]
             return trials if len(trials) >= number else None
 
-        return wait_for(enough, seconds=60)
+        return wait_for(enough, seconds=PATIENCE)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -139,7 +141,13 @@ class RealWorker:
                     *("--folder", str(folder / "logs"), "--cache", str(folder / "cache")),
                     *options,
                 ],
-                env={**os.environ, "SHRINKNETS_API_KEY": api_key, **(variables or {})},
+                env={
+                    **os.environ,
+                    "SHRINKNETS_API_KEY": api_key,
+                    # Threads of several trials that wait for each other would starve each other.
+                    "SHRINKNETS_WORKER_THREADS": "1",
+                    **(variables or {}),
+                },
                 stderr=log,
             )
 
@@ -164,7 +172,7 @@ class RealWorker:
             processes = self.trial_processes()
             return processes if len(processes) == number else None
 
-        return wait_for(enough, seconds=120)
+        return wait_for(enough, seconds=PATIENCE)
 
     def kill(self) -> None:
         if self.process.poll() is None:

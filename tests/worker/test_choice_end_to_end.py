@@ -21,7 +21,6 @@ from tests.worker.real_processes import RealService, RealWorker, wait_for
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 

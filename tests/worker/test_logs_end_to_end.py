@@ -44,7 +44,7 @@ def real_service(tmp_path: Path) -> Iterator[RealService]:
 @pytest.fixture
 def lease(real_service: RealService, make_spec: Callable[..., JobSpec]) -> Iterator[JobLease]:
     real_service.submit(make_spec(methods=Methods(fixed=FixedSearch(trials=2))))
-    with ServiceClient(real_service.url, patience=Patience(seconds=60)) as client:
+    with ServiceClient(real_service.url, patience=Patience(seconds=120)) as client:
         claim = client.claim(ClaimRequest(worker="tester"))
         assert claim is not None
         lease = JobLease(client, claim)
@@ -89,7 +89,7 @@ def wait_until_ended(attempts: Attempts) -> Trial:
     def work() -> list[Trial]:
         return attempts.wait(0.2) + attempts.start_waiting()
 
-    (ended,) = wait_for(work, seconds=60)
+    (ended,) = wait_for(work, seconds=120)
     return ended
 
 
@@ -103,7 +103,7 @@ def wait_for_log(service: RealService, trial: Trial, text: str) -> str:
         log = read(service, trial).as_text()
         return log if text in log else None
 
-    return wait_for(look, seconds=20)
+    return wait_for(look, seconds=120)
 
 
 def test_what_a_trial_prints_and_is_warned_of_is_kept_without_secrets(
@@ -149,7 +149,7 @@ def test_the_last_lines_of_a_killed_trial_are_there_and_how_it_ended(
     place = read(real_service, trial).next
     (attempt_id,) = engine.running()
     engine.stop(attempt_id, force=True)
-    wait_for(lambda: attempts.wait(0.2) or not engine.running(), seconds=60)
+    wait_for(lambda: attempts.wait(0.2) or not engine.running(), seconds=120)
     wait_for_log(real_service, trial, "[its process was killed by SIGKILL")
     news = read(real_service, trial, f"?after={place}")
     assert news.as_text().startswith("[its process was killed by SIGKILL")
@@ -206,7 +206,7 @@ def test_a_second_attempt_has_a_log_of_its_own(
         attempts.start_waiting()
         return len(read(real_service, trial).attempts) == 2
 
-    wait_for(work, seconds=60)
+    wait_for(work, seconds=120)
     wait_for_log(real_service, trial, "[attempt 2, ")
     first, second = read(real_service, trial).attempts
     assert "last words\n[the process that starts trials ended]\n" in first.text

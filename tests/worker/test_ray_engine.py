@@ -18,7 +18,7 @@ from worker.engines.ray_jobs import RayJob
 from worker.errors import RayNotAllowedError
 
 pytest.importorskip("ray", reason="needs the extra [ray]")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 SERVICE = "http://127.0.0.1:1"
 StartEngine = Callable[..., RayEngine]

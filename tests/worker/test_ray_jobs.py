@@ -18,10 +18,10 @@ from shrinknets.wire import (
     TrialState,
 )
 from tests.worker.ray_cluster import TOKEN, RayCluster, RayNode
-from tests.worker.real_processes import RealService, RealWorker, all_gone, wait_for
+from tests.worker.real_processes import PATIENCE, RealService, RealWorker, all_gone, wait_for
 
 pytest.importorskip("ray", reason="needs the extra [ray]")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 MakeSpec = Callable[..., JobSpec]
 StartWorker = Callable[..., RealWorker]
@@ -35,7 +35,7 @@ def real_service(
     ray_cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealService]:
     folder = tmp_path_factory.mktemp("service")
-    service = RealService(folder, attempt_lease_seconds=40.0)
+    service = RealService(folder, attempt_lease_seconds=60.0)
     yield service
     service.http.close()
     service.kill()
@@ -68,7 +68,7 @@ def start_worker(
         sys.stderr.write(worker.log)  # shown where the test failed
         if worker.process.is_running():
             worker.process.terminate()
-            worker.process.wait(30)
+            worker.process.wait(60)
         worker.kill()
 
 
@@ -98,7 +98,7 @@ def wait_until_all_report(service: RealService, job_id: str, number: int) -> lis
         trials = [t for t in service.list_trials(job_id) if t.state is TrialState.RUNNING]
         return trials if sum(t.epochs > 0 for t in trials) == number else None
 
-    return wait_for(look, seconds=120)
+    return wait_for(look, seconds=PATIENCE)
 
 
 def test_a_job_runs_to_its_end_on_shares_of_cards_and_its_logs_arrive(
@@ -114,7 +114,7 @@ def test_a_job_runs_to_its_end_on_shares_of_cards_and_its_logs_arrive(
     assert (job.state, job.reason) == (JobState.SUCCEEDED, ""), worker.log
     trials = real_service.list_trials(job_id)
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.INFEASIBLE}
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(60) == 0
     for trial in trials:
         (attempt,) = log_of(real_service, trial).attempts
         assert "Running entrypoint for job attempt-" in attempt.text
@@ -135,9 +135,9 @@ def test_a_cancelled_job_leaves_no_process_on_the_cluster_within_seconds(
     processes = trial_processes(ray_cluster.head) + trial_processes(ray_cluster.second)
     assert len(processes) == 2
     real_service.cancel(job_id)
-    job = real_service.wait_until_final(job_id, seconds=20)
+    job = real_service.wait_until_final(job_id, seconds=60)
     assert job.state is JobState.CANCELLED
-    assert all_gone(processes, seconds=15)
+    assert all_gone(processes, seconds=60)
     assert {t.state for t in real_service.list_trials(job_id)} == {TrialState.CANCELLED}
 
 

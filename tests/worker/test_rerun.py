@@ -59,7 +59,6 @@ def test_fewer_epochs_are_not_the_same_and_nothing_known_is_no_answer() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="the worker needs /proc")
 def test_trials_of_all_methods_run_again_alone_give_the_same_numbers_and_files(
     tmp_path: Path,

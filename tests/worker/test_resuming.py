@@ -41,7 +41,6 @@ from worker.trial.run import run_attempt
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="forks"),
 ]
 

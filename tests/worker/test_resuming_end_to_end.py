@@ -24,7 +24,6 @@ from tests.worker.real_processes import RealService, RealWorker, all_gone, wait_
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 

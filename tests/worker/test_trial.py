@@ -303,7 +303,7 @@ def test_the_command_ends_at_once_when_its_lease_is_lost(
     while not service.bodies("/records"):
         assert process.poll() is None
     service.status = 409
-    assert process.wait(5) == ExitCode.LEASE_LOST
+    assert process.wait(60) == ExitCode.LEASE_LOST
     assert not service.bodies("/end")
 
 

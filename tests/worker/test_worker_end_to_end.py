@@ -67,7 +67,7 @@ def test_a_job_runs_through_with_two_trials_at_once_and_the_worker_leaves_nothin
     networks = Page[Network].model_validate_json(answer.content).items
     assert {network.method for network in networks} >= {Method.PATH, Method.FIXED}
     assert real_service.http.get(f"/networks/{networks[0].id}/weights").is_success
-    assert worker.process.wait(5) == 0
+    assert worker.process.wait(60) == 0
     assert all_gone(family)
 
 
@@ -273,7 +273,7 @@ def test_with_keys_a_worker_shows_its_own_and_its_trials_none(
             "no key": "SHRINKNETS_API_KEY: Value error, must be one word",
         }.items():
             refused = RealWorker(real_service.url, tmp_path, api_key=key)
-            assert refused.process.wait(30) == (2 if key == "no key" else 1)
+            assert refused.process.wait(60) == (2 if key == "no key" else 1)
             assert words in refused.log
             assert "Traceback" not in refused.log
             assert not key or key not in refused.log
@@ -286,7 +286,7 @@ def test_with_keys_a_worker_shows_its_own_and_its_trials_none(
             assert "SHRINKNETS_API_KEY" not in trial.environ()
             with store.writing() as tx:
                 keys.revoke_key(tx, worker_id)
-            assert worker.process.wait(30) == 1
+            assert worker.process.wait(60) == 1
             assert "revoked" in worker.log
             assert all_gone([trial])
             wait_for(lambda: real_service.get_job(endless).state is JobState.QUEUED, seconds=15)
@@ -308,5 +308,5 @@ def test_a_worker_without_a_service_says_so_and_can_be_stopped(tmp_path: Path) -
 )
 def test_bad_options_end_the_worker_with_status_2(tmp_path: Path, options: list[str]) -> None:
     worker = RealWorker("http://127.0.0.1:8000", tmp_path, *options)
-    assert worker.process.wait(10) == 2
+    assert worker.process.wait(60) == 2
     assert options[0] in worker.log

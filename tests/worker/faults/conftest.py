@@ -32,11 +32,9 @@ def shared_worker(
 
 
 def start_worker(service: RealService, folder: Path, **variables: str) -> RealWorker:
-    """A worker that trains one trial at a time in one thread, as other tests run beside it."""
+    """A worker that trains one trial at a time."""
     options = ("--slots", "1", "--device", "cpu")
-    return RealWorker(
-        service.url, folder, *options, variables={"SHRINKNETS_WORKER_THREADS": "1", **variables}
-    )
+    return RealWorker(service.url, folder, *options, variables=variables)
 
 
 def stop_in_order(worker: RealWorker) -> None:
@@ -44,7 +42,7 @@ def stop_in_order(worker: RealWorker) -> None:
     family = worker.family()
     worker.process.send_signal(signal.SIGTERM)
     try:
-        worker.process.wait(20)
+        worker.process.wait(60)
     finally:
         worker.kill()
     assert all_gone(family, seconds=5)

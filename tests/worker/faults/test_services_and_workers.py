@@ -13,6 +13,7 @@ from shrinknets.wire import Job, JobSpec, TrialState
 from tests.postgres import running_postgres
 from tests.worker.faults.conftest import expect_whole, start_worker, stop_in_order
 from tests.worker.real_processes import (
+    PATIENCE,
     RealService,
     all_gone,
     wait_for,
@@ -20,12 +21,10 @@ from tests.worker.real_processes import (
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 
 MakeSpec = Callable[..., JobSpec]
-PATIENCE = 240.0
 AWAY_SECONDS = 5.0
 
 

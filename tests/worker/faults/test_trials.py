@@ -16,7 +16,6 @@ from worker.retries import MAX_LOSSES
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 
@@ -111,11 +110,11 @@ def test_a_trial_that_hangs_is_ended_when_its_time_is_over(
 def test_a_trial_that_takes_too_long_ends_itself_and_keeps_its_epochs(
     shared_service: RealService, shared_worker: RealWorker, make_faulty: MakeSpec
 ) -> None:
-    spec = make_faulty(trials=1, training=ENDLESS, trial_seconds=2.0)
+    spec = make_faulty(trials=1, training=ENDLESS, trial_seconds=6.0)
     job = shared_service.wait_until_final(shared_service.submit(spec), seconds=240)
     assert job.state is JobState.FAILED
     (trial,) = shared_service.list_trials(job.id)
-    assert "it took longer than the 2 s of trial_seconds" in trial.reason
+    assert "it took longer than the 6 s of trial_seconds" in trial.reason
     assert trial.epochs > 0
 
 
