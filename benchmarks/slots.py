@@ -23,8 +23,9 @@ from shrinknets import Client
 from shrinknets.wire import ClaimRequest, JobSpec, Method, TrialRequest
 from shrinknets_core import EpochRecord, TrainOptions, load_dataset, train_fixed
 from tests.worker.real_processes import RealService
+from worker.leases import AttemptLease, JobLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, JobLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.trial.reporter import Reporter
 from worker.trial.training import to_record
 

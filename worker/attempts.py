@@ -10,9 +10,9 @@ from pathlib import Path
 from shrinknets.wire import Attempt, AttemptEnd, Trial, TrialState
 from worker.engines import AttemptExit, Engine
 from worker.errors import LeaseLostError, TimeLimitError
+from worker.leases import AttemptLease, JobLease
 from worker.log_shipping import LogShipper
 from worker.retries import Retries, Verdict
-from worker.service_client import AttemptLease, JobLease
 from worker.time_limits import TimeLimits
 from worker.trial.environment import CHECKPOINT_SECONDS, TrialEnvironment
 from worker.trial.exit_codes import ExitCode

@@ -19,10 +19,10 @@ from worker.errors import (
 from worker.families import settled_here
 from worker.final_trials import final_requests
 from worker.heartbeat import renewing
+from worker.leases import JobLease
 from worker.overseeing import Overseer
 from worker.preparing import outcome, prepare_search
 from worker.search import JobSearch
-from worker.service_client import JobLease
 from worker.settings import WorkerSettings
 from worker.sizes import with_layers
 

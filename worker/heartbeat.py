@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 from worker.errors import WorkerError
-from worker.service_client import JobLease
+from worker.leases import JobLease
 
 
 @contextlib.contextmanager

@@ -16,8 +16,9 @@ from typing import IO
 from shrinknets.wire import MAX_LOG_TEXT, Attempt, LogBatch
 from worker.cleaning import Cleaner
 from worker.errors import LeaseLostError, ServiceError, ServiceUnreachableError
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 
 SHIP_SECONDS = 1.0
 """How often new lines of an attempt are handed in."""

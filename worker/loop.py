@@ -16,9 +16,10 @@ from shrinknets.wire import Claim, ClaimRequest
 from worker.driver import Driver
 from worker.errors import LeaseLostError, NotAllowedError, ServiceError, ServiceUnreachableError
 from worker.families import FamilyListing
+from worker.leases import JobLease
 from worker.means import Means, engine_means
 from worker.patience import Patience
-from worker.service_client import JobLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ import httpx
 
 from worker.device import choose_devices, describe_device, look_at_machine
 from worker.engines import Engine, LocalEngine, Placement, RayEngine, RayJobs, RayOptions
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.settings import EngineName, WorkerSettings
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shrinknets.wire import Budget, DatasetDetails, Epochs, JobSpec, Trial
 from shrinknets.wire.steering import MAX_ASKED
+from worker.leases import JobLease
 from worker.pruning import comparable, make_pruner
 from worker.reading import get_dataset
-from worker.service_client import JobLease
 
 MACS_PER_STEP = 3
 """A backward pass costs twice what a forward pass does."""

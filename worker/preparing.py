@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from shrinknets.limits import least_violating, missed_in_words
 from shrinknets.wire import JobSpec, Trial
 from worker.counting import make_fits
+from worker.leases import JobLease
 from worker.reading import get_dataset, iter_networks, iter_trials_if_there
 from worker.search import JobSearch
-from worker.service_client import JobLease
 
 
 def prepare_search(lease: JobLease, spec: JobSpec, trials: Sequence[Trial]) -> JobSearch:

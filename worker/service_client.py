@@ -1,9 +1,7 @@
 """The worker's side of the HTTP API: typed calls, retried while the service is away."""
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import IO, Self, TypeVar
 
 import httpx
@@ -11,32 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from shrinknets.wire import (
     LEASE_HEADER,
-    Attempt,
-    AttemptEnd,
-    Chosen,
     Claim,
     ClaimRequest,
-    Epochs,
-    EpochsRequest,
-    Job,
-    JobEnd,
-    LogBatch,
-    LogPlace,
     Network,
-    NewCheckpoint,
-    NewEpochs,
-    Order,
     Page,
     Problem,
-    Pruning,
-    Record,
-    RecordBatch,
-    Renewal,
-    Resumption,
-    Spent,
     Trial,
-    TrialAssignment,
-    TrialRequest,
 )
 from worker.errors import (
     LeaseLostError,
@@ -58,10 +36,9 @@ _REFUSALS: dict[int, type[RefusedError]] = {
     httpx.codes.INSUFFICIENT_STORAGE: StorageFullError,
 }
 _PUBLIC = "/api/v1"
-_WORKER = "/api/v1/worker"
+WORKER = "/api/v1/worker"
 # The service verifies a whole file before its first byte.
 _FETCHING = httpx.Timeout(10.0, read=300.0)
-_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 _log = logging.getLogger(__name__)
 
 
@@ -103,23 +80,23 @@ class ServiceClient:
     def claim(self, request: ClaimRequest) -> Claim | None:
         """The next queued job, or None where none comes in the time that the request names."""
         answer = self.request(
-            "POST", f"{_WORKER}/claim", body=request, wait_seconds=request.wait_seconds
+            "POST", f"{WORKER}/claim", body=request, wait_seconds=request.wait_seconds
         )
-        return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Claim, answer)
+        return None if answer.status_code == httpx.codes.NO_CONTENT else read(Claim, answer)
 
     def get(self, path: str, model: type[Model]) -> Model:
         """What the public API answers at a path below `/api/v1`."""
-        return _read(model, self.request("GET", _PUBLIC + path))
+        return read(model, self.request("GET", _PUBLIC + path))
 
     def get_trial(self, trial_id: str) -> Trial:
-        return _read(Trial, self.request("GET", f"{_PUBLIC}/trials/{trial_id}"))
+        return read(Trial, self.request("GET", f"{_PUBLIC}/trials/{trial_id}"))
 
     def iter_trials(self, job_id: str) -> Iterator[Trial]:
         """All trials of a job in the order of their creation, page by page."""
         cursor: str | None = None
         while True:
             query = f"?limit=100&cursor={cursor}" if cursor else "?limit=100"
-            page = _read(Page[Trial], self.request("GET", f"{_PUBLIC}/jobs/{job_id}/trials{query}"))
+            page = read(Page[Trial], self.request("GET", f"{_PUBLIC}/jobs/{job_id}/trials{query}"))
             yield from page.items
             cursor = page.next
             if cursor is None:
@@ -127,7 +104,7 @@ class ServiceClient:
 
     def has_networks(self, job_id: str) -> bool:
         answer = self.request("GET", f"{_PUBLIC}/jobs/{job_id}/networks?limit=1")
-        return bool(_read(Page[Network], answer).items)
+        return bool(read(Page[Network], answer).items)
 
     def request(
         self,
@@ -202,142 +179,8 @@ class ServiceClient:
         return answer
 
 
-@dataclass(frozen=True)
-class JobLease:
-    """A claimed job: what its driver may ask and tell."""
-
-    client: ServiceClient
-    claim: Claim
-
-    def renew(self) -> Order:
-        return _read(Renewal, self._post(f"/jobs/{self.claim.job.id}/renew")).order
-
-    def announce(self, request: TrialRequest) -> Trial:
-        """Create a trial, or get the one that this method and number already have."""
-        return _read(Trial, self._post(f"/jobs/{self.claim.job.id}/trials", request))
-
-    def read_epochs(self, after: Mapping[str, int]) -> dict[str, Epochs]:
-        """What these trials reported after the steps that are known, in one request."""
-        asked = EpochsRequest(after=dict(after))
-        return _read(NewEpochs, self._post(f"/jobs/{self.claim.job.id}/epochs", asked)).trials
-
-    def read_spent(self) -> Spent:
-        path = f"{_WORKER}/jobs/{self.claim.job.id}/spent"
-        return _read(Spent, self.client.request("GET", path, token=self.claim.token))
-
-    def prune(self, trial_id: str, reason: str) -> Trial:
-        """Ask a running trial to end after the epoch that it is in."""
-        return _read(Trial, self._post(f"/trials/{trial_id}/prune", Pruning(reason=reason)))
-
-    def choose(self) -> Chosen | None:
-        """Have the job's network chosen among those that there are; None where there is none."""
-        answer = self._post(f"/jobs/{self.claim.job.id}/choice")
-        return None if answer.status_code == httpx.codes.NO_CONTENT else _read(Chosen, answer)
-
-    def start_attempt(self, trial_id: str) -> Attempt:
-        """Move a waiting trial to running; LeaseLostError also when it is not waiting."""
-        return _read(Attempt, self._post(f"/trials/{trial_id}/attempts"))
-
-    def release(self, end: JobEnd) -> Job:
-        return _read(Job, self._post(f"/jobs/{self.claim.job.id}/release", end))
-
-    def _post(self, path: str, body: BaseModel | None = None) -> httpx.Response:
-        return self.client.request("POST", _WORKER + path, body=body, token=self.claim.token)
-
-
-@dataclass(frozen=True)
-class AttemptLease:
-    """A running attempt: what its process may ask and tell."""
-
-    client: ServiceClient
-    attempt_id: str
-    token: str
-
-    def get_assignment(self) -> TrialAssignment:
-        return _read(TrialAssignment, self._call("GET", f"/attempts/{self.attempt_id}"))
-
-    def post_records(self, records: list[Record]) -> Order:
-        """Hand in epochs and renew the lease."""
-        batch = RecordBatch(records=records)
-        return _read(
-            Renewal, self._call("POST", f"/attempts/{self.attempt_id}/records", batch)
-        ).order
-
-    def fetch_dataset(self, target: IO[bytes]) -> None:
-        """Write the file of the job's data set to `target`."""
-        path = f"{_WORKER}/attempts/{self.attempt_id}/dataset"
-        self.client.fetch(path, target, token=self.token)
-
-    def add_checkpoint(self, new: NewCheckpoint) -> Order:
-        """Let a file that was handed in be the newest checkpoint, and renew the lease."""
-        path = f"/attempts/{self.attempt_id}/checkpoints"
-        return _read(Renewal, self._call("POST", path, new)).order
-
-    def resume(self, step: int) -> Order:
-        """Say from which checkpoint this attempt goes on; 0 for none."""
-        path = f"/attempts/{self.attempt_id}/resume"
-        return _read(Renewal, self._call("POST", path, Resumption(step=step))).order
-
-    def fetch_network(self, target: IO[bytes]) -> None:
-        """Write the file of the network that the trial starts from to `target`."""
-        path = f"{_WORKER}/attempts/{self.attempt_id}/network"
-        self.client.fetch(path, target, token=self.token)
-
-    def fetch_file(self, sha256: str, target: IO[bytes]) -> None:
-        """Write a checkpoint of the trial, or a file that is kept with one, to `target`."""
-        path = f"{_WORKER}/attempts/{self.attempt_id}/files/{sha256}"
-        self.client.fetch(path, target, token=self.token)
-
-    def post_lines(self, batch: LogBatch) -> int:
-        """Hand in the next lines of the log; returns the offset at which it goes on."""
-        path = f"/attempts/{self.attempt_id}/logs"
-        return _read(LogPlace, self._call("POST", path, batch)).next
-
-    def upload(self, sha256: str, content: bytes) -> None:
-        """Hand in a file, unless the service has it."""
-        try:
-            self._call("HEAD", f"/artifacts/{sha256}")
-        except RefusedError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
-            self._call("PUT", f"/artifacts/{sha256}", content)
-
-    def is_held(self) -> bool:
-        """Whether the service still takes reports; asking does not renew the lease.
-
-        True also of an attempt that another service gave out.
-        """
-        path = f"/artifacts/{_OF_NOTHING}"
-        try:
-            self._call("HEAD", path)
-        except RefusedError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
-        except LeaseLostError:
-            return not self._is_known()
-        return True
-
-    def _is_known(self) -> bool:
-        """Of an attempt that is over: whether it was one of this service."""
-        try:
-            self._call("GET", f"/attempts/{self.attempt_id}")
-        except LeaseLostError:
-            return True
-        except RefusedError as error:
-            if error.status != httpx.codes.NOT_FOUND:
-                raise
-        return False
-
-    def end(self, end: AttemptEnd) -> Trial:
-        return _read(Trial, self._call("POST", f"/attempts/{self.attempt_id}/end", end))
-
-    def _call(
-        self, method: str, path: str, body: BaseModel | bytes | None = None
-    ) -> httpx.Response:
-        return self.client.request(method, _WORKER + path, body=body, token=self.token)
-
-
-def _read(model: type[Model], answer: httpx.Response) -> Model:
+def read(model: type[Model], answer: httpx.Response) -> Model:
+    """What the service answered; raises UnexpectedAnswerError where it is something else."""
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:

@@ -18,8 +18,9 @@ from shrinknets.wire import (
 from tests.worker.real_processes import RealService, wait_for
 from worker.attempts import Attempts
 from worker.engines import LocalEngine
+from worker.leases import AttemptLease, JobLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, JobLease, ServiceClient
+from worker.service_client import ServiceClient
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,9 @@ from shrinknets.wire import (
 from tests.worker.real_processes import RealService, wait_for
 from worker.attempts import Attempts
 from worker.engines import LocalEngine, stop_all
+from worker.leases import JobLease
 from worker.patience import Patience
-from worker.service_client import JobLease, ServiceClient
+from worker.service_client import ServiceClient
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 

@@ -17,8 +17,9 @@ from shrinknets.wire import (
 )
 from tests.worker.small_service import SmallService
 from worker.errors import RefusedError
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.trial.exit_codes import ExitCode
 from worker.trial.reporter import Reporter
 

@@ -35,8 +35,9 @@ from shrinknets.wire import (
     TrialState,
 )
 from tests.worker.real_processes import RealService, wait_for
+from worker.leases import AttemptLease, JobLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, JobLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.trial.run import run_attempt
 
 pytestmark = [

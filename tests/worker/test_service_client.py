@@ -10,8 +10,9 @@ import pytest
 from shrinknets.wire import ClaimRequest
 from tests.worker.small_service import SmallService
 from worker.errors import LeaseLostError, RefusedError, ServiceUnreachableError
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 
 
 @pytest.fixture

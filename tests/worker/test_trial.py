@@ -30,8 +30,9 @@ from shrinknets.wire import (
 from shrinknets_core import Collapse, EpochRecord, Phase, TrialEvent, load_network
 from tests.worker.small_service import SmallService
 from worker.errors import EnvironmentVariableError, LeaseLostError
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode
 from worker.trial.run import run_attempt

@@ -6,8 +6,9 @@ import sys
 from functools import partial
 
 from worker.errors import EnvironmentVariableError, LeaseLostError, ServiceUnreachableError
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.trial.dataset_cache import DatasetCache
 from worker.trial.environment import TrialEnvironment
 from worker.trial.exit_codes import ExitCode

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from shrinknets.wire import NetworkResult, NewCheckpoint
 from shrinknets_core import Checkpoint, Run
 from worker.errors import LeaseLostError, ServiceError
+from worker.leases import AttemptLease
 from worker.patience import Patience
-from worker.service_client import AttemptLease, ServiceClient
+from worker.service_client import ServiceClient
 from worker.trial.reporter import Mark, Reporter
 
 UPLOAD_SECONDS = 300.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shrinknets.wire import AttemptEnd, Order, Record
 from worker.errors import LeaseLostError, ServiceUnreachableError, StorageFullError
-from worker.service_client import AttemptLease
+from worker.leases import AttemptLease
 from worker.trial.exit_codes import ExitCode
 
 GRACE_SECONDS = 15 * 60.0

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shrinknets.wire import CheckpointFile, NetworkResult, TrialAssignment
 from shrinknets_core import Checkpoint, CheckpointError, Run, TrialEvent
 from worker.errors import DamagedFileError, RefusedError
-from worker.service_client import AttemptLease
+from worker.leases import AttemptLease
 from worker.trial.exporting import Found
 
 Train = Callable[[TrialAssignment], Iterator[TrialEvent]]

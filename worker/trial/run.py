@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shrinknets.wire import AttemptEnd, Constraints, JobSpec, Order, TrialState
 from shrinknets_core import Collapse, EpochRecord, Run, TrainedNetwork, TrialEvent, serialise
 from worker.errors import LeaseLostError, ServiceUnreachableError
-from worker.service_client import AttemptLease
+from worker.leases import AttemptLease
 from worker.trial.checkpointing import Checkpointer
 from worker.trial.endings import TimeLimit, ending_of, note_on, time_limit
 from worker.trial.environment import CHECKPOINT_SECONDS
