@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from shrinknets import _dataset, wire
+from shrinknets._bodies import kind_body, methods_body, network_body
 from shrinknets._dataset import Dataset
 from shrinknets._job import Job
 from shrinknets._network import Network
@@ -122,26 +123,24 @@ class Client:
         elif spec is not None:
             raise TypeError(f"spec must be a JobSpec, got {spec!r}: name the others, as dataset=…")
         else:
-            names = [methods] if isinstance(methods, str) else methods
-            options = names if isinstance(names, Mapping) else {m: {} for m in names}
             optional = {
                 "dataset": dataset,
-                "network": _network(family, widths),
+                "network": network_body(family, widths),
                 "training": None if training is None else dict(training),
                 "sampler": sampler,
-                "pruner": _kind(pruner),
-                "objective": _kind(objective),
+                "pruner": kind_body(pruner),
+                "objective": kind_body(objective),
                 "constraints": None if constraints is None else dict(constraints),
                 "budget": None if budget is None else dict(budget),
                 "repeats": repeats,
-                "terminator": _kind(terminator),
+                "terminator": kind_body(terminator),
                 "warm_start": [j if isinstance(j, str) else j.id for j in warm_start] or None,
                 "trial_seconds": None if trial_seconds is None else float(trial_seconds),
                 "exports": list(exports) or None,
                 "choice": None if choice is None else dict(choice),
             }
             body = {
-                "methods": {m: _with_trials(m, own, trials) for m, own in options.items()},
+                "methods": methods_body(methods, trials),
                 "seed": seed,
                 "name": name,
                 **{field: value for field, value in optional.items() if value is not None},
@@ -285,22 +284,3 @@ class Client:
 
 def _several(one_or_more: str | Sequence[str]) -> list[str]:
     return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)
-
-
-def _network(family: str | None, widths: int | Sequence[int] | None) -> dict[str, Any] | None:
-    layers = [widths] if isinstance(widths, int) else widths
-    network = {"family": family, "widths": None if layers is None else list(layers)}
-    return {name: value for name, value in network.items() if value is not None} or None
-
-
-def _kind(given: str | Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Options of which the kind alone says enough."""
-    if given is None:
-        return None
-    return {"kind": given} if isinstance(given, str) else dict(given)
-
-
-def _with_trials(method: str, options: Mapping[str, Any], trials: int | None) -> dict[str, Any]:
-    if trials is None or method == wire.Method.PATH:
-        return dict(options)
-    return {"trials": trials, **options}

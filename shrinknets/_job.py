@@ -78,7 +78,7 @@ class Job(Findings):
         return self
 
     def pause(self) -> "Job":
-        """Let the job's worker go; trials that run will start anew. Changes `info` in place.
+        """Let the job's worker go; its trials go on later. Changes `info` in place.
 
         A running job is `paused` a moment later. Raises ConflictError where it has ended.
         """

@@ -38,8 +38,8 @@ def cancel(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
 def pause(job_id: JobId, store: StoreOf, caller: Caller) -> Job:
     """Pause at once what nobody works on, ask the worker of a running job to let go of it.
 
-    Trials that run are put back and start anew when the job goes on. Pausing a paused job changes
-    nothing.
+    Trials that run save where they are, and go on from there when the job does. Pausing a paused
+    job changes nothing.
     """
     with noted(store, caller, "job.pause", job_id) as tx:
         return controls.pause_job(tx, job_id)

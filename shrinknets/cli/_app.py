@@ -5,7 +5,7 @@ import sys
 import typer
 
 from shrinknets._errors import InvalidInputError, JobNotSucceededError, ShrinkNetsError
-from shrinknets.cli import _datasets, _jobs, _outputs, _processes, _reruns, _studies
+from shrinknets.cli import _datasets, _jobs, _outputs, _processes, _reruns, _studies, _submit
 
 app = typer.Typer(
     help="ShrinkNets finds the right size of a neural network while it trains.",
@@ -18,7 +18,7 @@ for command in (
     _processes.serve,
     _processes.worker,
     _processes.gc,
-    _jobs.submit,
+    _submit.submit,
     _jobs.watch,
     _jobs.list_jobs,
     _jobs.show,
