@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from shrinknets.wire import JobEnd, JobState, Order, Trial, TrialRequest, TrialState
 from worker.attempts import Attempts
-from worker.engines import Engine, stop_all, wait_until_gone
+from worker.engines import stop_all, wait_until_gone
 from worker.errors import (
     LeaseLostError,
     NotAllowedError,
@@ -20,6 +20,7 @@ from worker.families import settled_here
 from worker.final_trials import final_requests
 from worker.heartbeat import renewing
 from worker.leases import JobLease
+from worker.means import Means
 from worker.overseeing import Overseer
 from worker.preparing import outcome, prepare_search
 from worker.search import JobSearch
@@ -36,20 +37,20 @@ class Driver:
         self,
         lease: JobLease,
         *,
-        engine: Engine,
+        means: Means,
         settings: WorkerSettings,
-        slots: int,
         stopping: threading.Event,
     ) -> None:
         self._lease = lease
         self._job = lease.claim.job
-        self._engine = engine
+        self._engine = means.engine
+        self._listing = means.listing
         self._settings = settings
         self._stopping = stopping
         self._attempts = Attempts(
             lease,
-            engine=engine,
-            slots=slots,
+            engine=means.engine,
+            slots=means.slots,
             cache=settings.cache,
             checkpoint_seconds=settings.checkpoint_seconds,
             trial_url=settings.trial_url,
@@ -120,7 +121,7 @@ class Driver:
 
     def _take_up(self) -> tuple[JobSearch, Overseer]:
         """Go on where the service's trials stand."""
-        spec, family = settled_here(self._job.spec, meanwhile=self._renew_when_due)
+        spec, family = settled_here(self._job.spec, self._listing, meanwhile=self._renew_when_due)
         trials = list(self._lease.client.iter_trials(self._job.id))
         searched = [trial for trial in trials if trial.method.is_search]
         self._final = [trial for trial in trials if not trial.method.is_search]

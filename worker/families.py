@@ -1,80 +1,88 @@
-"""Which network families trials here can build: asked of a process that may load their code."""
+"""Which network families trials here can build: told by a process that may load their code."""
 
 import argparse
-import contextlib
 import logging
-import os
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from shrinknets.wire import MLP, FamilyLayer, FamilyOffer, JobSpec, WrongFieldError, settled
-from worker.engines.forkserver import die_with_parent
+from worker.engines.parents import die_with_parent
 from worker.errors import UnsuitableJobError
 
 SECONDS = 120.0
 """A machine where all cores are busy takes half a minute to import torch."""
 
 _LOOK_SECONDS = 0.05
-
-_Offers = TypeAdapter(tuple[FamilyOffer, ...])
 _log = logging.getLogger(__name__)
 
 
-def list_families() -> tuple[FamilyOffer, ...] | None:
-    """What can be built here, in a few seconds; None where that can't be found out.
+class FoundFamilies(BaseModel):
+    """What can be built on a machine."""
 
-    This process loads neither torch nor anybody's networks.
-    """
-    command = [sys.executable, "-m", "worker.families", "--parent", str(os.getpid())]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=SECONDS,
-            check=True,
-            # Ctrl-C in a terminal is for the worker.
-            start_new_session=True,
-        )
-        return _Offers.validate_json(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValidationError) as error:
-        _log.warning("which network families there are could not be found out: %s", error)
-        return None
+    offers: tuple[FamilyOffer, ...]
+    left_out: tuple[str, ...]
+    """A line for each that is broken."""
 
 
 class FamilyListing:
-    """Finds out what can be built here while the worker does something else."""
+    """What another process writes to a file with `write_families`, a while after the start.
 
-    def __init__(self) -> None:
-        self.families: tuple[FamilyOffer, ...] | None = None
-        self._thread = threading.Thread(target=self._list, name="families", daemon=True)
-        self._thread.start()
+    This process loads neither torch nor anybody's networks.
+    """
+
+    def __init__(self, path: Path, *, seconds: float = SECONDS) -> None:
+        """What is at `path` from before is removed."""
+        path.unlink(missing_ok=True)
+        self.path = path
+        self._deadline = time.monotonic() + seconds
+        self._families: tuple[FamilyOffer, ...] | None = None
+        self._is_over = False
+
+    @property
+    def families(self) -> tuple[FamilyOffer, ...] | None:
+        """What can be built; None while it is not known, and where it can't be found out."""
+        self._look()
+        return self._families
 
     @property
     def is_over(self) -> bool:
-        return not self._thread.is_alive()
+        """Whether nothing more will be found out."""
+        self._look()
+        return self._is_over
 
-    def _list(self) -> None:
-        self.families = list_families()
+    def _look(self) -> None:
+        if self._is_over:
+            return
+        try:
+            found = FoundFamilies.model_validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            self._is_over = time.monotonic() > self._deadline
+            if self._is_over:
+                _log.warning("which network families there are could not be found out")
+        except (OSError, ValidationError) as error:
+            self._is_over = True
+            _log.warning("which network families there are could not be found out: %s", error)
+        else:
+            self._is_over = True
+            self._families = found.offers
+            for line in found.left_out:
+                _log.warning("%s", line)
 
 
 def settled_here(
-    spec: JobSpec, *, meanwhile: Callable[[], object]
+    spec: JobSpec, listing: FamilyListing, *, meanwhile: Callable[[], object]
 ) -> tuple[JobSpec, FamilyOffer | None]:
     """The job with the bounds of its family filled in, and the family; None for perceptrons.
 
-    `meanwhile` is called again and again while that is found out. Raises UnsuitableJobError where
-    trials here could not build such networks.
+    `meanwhile` is called again and again until the listing is over. Raises UnsuitableJobError
+    where trials here could not build such networks.
     """
     name = spec.network.family
     if name == MLP:
         return spec, None
-    listing = FamilyListing()
     while not listing.is_over:
         meanwhile()
         time.sleep(_LOOK_SECONDS)
@@ -90,14 +98,26 @@ def settled_here(
         raise UnsuitableJobError(str(error)) from error
 
 
-def describe_families() -> tuple[FamilyOffer, ...]:
-    """Load all families, built in and installed; leaves out, with a line, those that are broken."""
+def find_families() -> FoundFamilies:
+    """Load all families, built in and installed, with torch and with the code of others."""
     from shrinknets_core.families import family_names  # noqa: PLC0415  (never in the worker itself)
 
-    return tuple(offer for name in family_names() if (offer := _describe(name)) is not None)
+    found = [_describe(name) for name in family_names()]
+    return FoundFamilies(
+        offers=tuple(one for one in found if isinstance(one, FamilyOffer)),
+        left_out=tuple(one for one in found if isinstance(one, str)),
+    )
 
 
-def _describe(name: str) -> FamilyOffer | None:
+def write_families(path: Path) -> None:
+    """Write what can be built here for a FamilyListing, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(find_families().model_dump_json())
+    part.replace(path)
+
+
+def _describe(name: str) -> FamilyOffer | str:
+    """A family, or why there is none."""
     from shrinknets_core.families import Layer, get_family  # noqa: PLC0415
 
     def layer(one: Layer) -> FamilyLayer:
@@ -113,30 +133,17 @@ def _describe(name: str) -> FamilyOffer | None:
             image_side=family.image_side,
         )
     except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the code of others does)
-        sys.stderr.write(f"network family {name!r} is left out: {error}\n")
-        return None
-
-
-@contextlib.contextmanager
-def _output_kept_clean() -> Iterator[int]:
-    """Lead all that is printed, by other people's code too, to standard error; gives the output."""
-    output = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield output
-    finally:
-        os.close(output)
+        return f"network family {name!r} is left out: {error}"
 
 
 def main() -> None:
-    """Print what can be built here as JSON."""
+    """Write what can be built here to the file that is named."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent", type=int, required=True)
-    die_with_parent(parser.parse_args().parent)
-    with _output_kept_clean() as output:
-        content = _Offers.dump_json(describe_families())
-        with os.fdopen(os.dup(output), "wb") as file:
-            file.write(content)
+    parser.add_argument("--file", type=Path, required=True)
+    options = parser.parse_args()
+    die_with_parent(options.parent)
+    write_families(options.file)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,6 @@ def run_worker(settings: WorkerSettings) -> None:
 def _claim_and_drive(
     settings: WorkerSettings, client: ServiceClient, means: Means, stop: _Stop
 ) -> None:
-    listing = FamilyListing()
     introduction = ClaimRequest(
         worker=settings.name,
         wait_seconds=settings.wait_seconds,
@@ -93,7 +92,7 @@ def _claim_and_drive(
             stop.event.wait(settings.poll_seconds)
             continue
         asked_at = time.monotonic()
-        request = _with_families(introduction, listing)
+        request = _with_families(introduction, means.listing)
         try:
             # What is broken off is not lost: the service gives no job to who has left.
             with stop.waiting():
@@ -135,9 +134,7 @@ def _work_on(
     _log.info("job %s: claimed", job.id)
     started = time.monotonic()
     try:
-        end = Driver(
-            lease, settings=settings, engine=means.engine, slots=means.slots, stopping=stopping
-        ).run()
+        end = Driver(lease, settings=settings, means=means, stopping=stopping).run()
         lease.release(end)
     except LeaseLostError as error:
         _log.warning("job %s: lost its lease, left to others (%s)", job.id, error.detail)

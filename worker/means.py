@@ -2,6 +2,9 @@
 
 import contextlib
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +13,13 @@ import httpx
 
 from worker.device import choose_devices, describe_device, look_at_machine
 from worker.engines import Engine, LocalEngine, Placement, RayEngine, RayJobs, RayOptions
+from worker.families import FamilyListing
 from worker.leases import AttemptLease
 from worker.patience import Patience
 from worker.service_client import ServiceClient
 from worker.settings import EngineName, WorkerSettings
+
+_FAMILIES = "families.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +30,7 @@ class Means:
     slots: int
     device: str
     """For people."""
+    listing: FamilyListing
 
 
 @contextlib.contextmanager
@@ -49,9 +56,17 @@ def _local_means(settings: WorkerSettings, folder: Path) -> Iterator[Means]:
     share = max(1, machine.cores // (settings.slots * len(devices)))
     threads = share if settings.threads is None else settings.threads
     placement = Placement(devices, slots=settings.slots, threads=threads)
-    engine = LocalEngine(folder=folder, threads=threads, placement=placement)
+    listing = FamilyListing(folder / _FAMILIES)
+    engine = LocalEngine(
+        folder=folder, threads=threads, placement=placement, families_file=listing.path
+    )
     with contextlib.closing(engine):
-        yield Means(engine=engine, device=describe_device(devices), slots=placement.num_slots)
+        yield Means(
+            engine=engine,
+            slots=placement.num_slots,
+            device=describe_device(devices),
+            listing=listing,
+        )
 
 
 @contextlib.contextmanager
@@ -70,7 +85,10 @@ def _ray_means(settings: WorkerSettings, folder: Path) -> Iterator[Means]:
         stop_seconds=max(1, math.ceil(settings.terminate_seconds)),
     )
     # Asked from the engine's thread, which has other things to do than wait for the service.
-    with ServiceClient(settings.url, patience=Patience(seconds=0)) as client:
+    with (
+        ServiceClient(settings.url, patience=Patience(seconds=0)) as client,
+        _listing_by_command(folder) as listing,
+    ):
         engine = RayEngine(
             RayJobs(settings.ray_address, token=token, ca_file=settings.ray_ca_file),
             folder=folder,
@@ -83,7 +101,29 @@ def _ray_means(settings: WorkerSettings, folder: Path) -> Iterator[Means]:
                 engine=engine,
                 slots=settings.ray_slots or settings.slots,
                 device=_describe(settings.ray_address, options),
+                listing=listing,
             )
+
+
+@contextlib.contextmanager
+def _listing_by_command(folder: Path) -> Iterator[FamilyListing]:
+    """What can be built here, which stands for what the nodes of a cluster can build."""
+    listing = FamilyListing(folder / _FAMILIES)
+    command = [sys.executable, "-m", "worker.families", "--file", str(listing.path)]
+    with listing.path.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--parent", str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C in a terminal is for the worker.
+            start_new_session=True,
+        )
+    try:
+        yield listing
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _describe(address: str, options: RayOptions) -> str:

@@ -1,8 +1,10 @@
 """Sizes that the search proposes are networks that their family has."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -23,14 +25,15 @@ from shrinknets.wire import (
 )
 from shrinknets_core.families import Family, Layer, family_names, get_family
 from tests.worker.installing import install
-from worker import families as listing
+from tests.worker.real_processes import PATIENCE, wait_for
+from worker.engines import LocalEngine
 from worker.errors import UnsuitableJobError
-from worker.families import describe_families, list_families, settled_here
+from worker.families import FamilyListing, FoundFamilies, find_families, settled_here
 from worker.sizes import suggest_sizes, with_layers
 from worker.spaces import Asking
 from worker.trial.training import _widths
 
-OFFERS = {offer.name: offer for offer in describe_families()}
+OFFERS = {offer.name: offer for offer in find_families().offers}
 
 
 def proposals(
@@ -133,7 +136,7 @@ def test_the_built_in_families_are_offered_as_they_are(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_broken_package_hides_no_other_and_what_it_prints_harms_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = (
         "print('hello')\n"
@@ -146,24 +149,48 @@ def test_a_broken_package_hides_no_other_and_what_it_prints_harms_nothing(
         tmp_path / "a", monkeypatch, name="good-nets", entry="good = good_nets:GOOD", module=good
     )
     install(tmp_path / "b", monkeypatch, name="bad-nets", entry="bad = bad_nets:BAD", module=bad)
-    offers = list_families()
-    assert offers is not None
-    assert [offer.name for offer in offers] == [*family_names(), "good"]
-    assert "network family 'bad' is left out: no licence" in capfd.readouterr().err
+    listing = FamilyListing(tmp_path / "families.json")
+    with closing(LocalEngine(folder=tmp_path, threads=1, families_file=listing.path)):
+        wait_for(lambda: listing.is_over, seconds=PATIENCE)
+    assert listing.families is not None
+    assert [offer.name for offer in listing.families] == [*family_names(), "good"]
+    assert "network family 'bad' is left out: no licence" in caplog.text
 
 
+@pytest.mark.slow
+def test_the_command_writes_what_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "families.json"
+    command = [sys.executable, "-m", "worker.families", "--file", str(path)]
+    subprocess.run([*command, "--parent", str(os.getpid())], check=True)
+    found = FoundFamilies.model_validate_json(path.read_bytes())
+    assert {offer.name: offer for offer in found.offers} == OFFERS
+
+
+@pytest.mark.parametrize("content", [None, "not JSON"])
 def test_a_listing_that_fails_says_so_and_refuses_the_job(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     make_spec: Callable[..., JobSpec],
+    content: str | None,
 ) -> None:
-    monkeypatch.setattr(listing.sys, "executable", "/no/such/python")
+    listing = FamilyListing(tmp_path / "families.json", seconds=0.2)
+    if content is not None:
+        listing.path.write_text(content)
     calls: list[int] = []
     spec = make_spec(network=NetworkBounds(family="lenet5"))
     with pytest.raises(UnsuitableJobError, match="has no network family 'lenet5', it has none"):
-        settled_here(spec, meanwhile=lambda: calls.append(1))
+        settled_here(spec, listing, meanwhile=lambda: calls.append(1))
+    assert bool(calls) == (content is None), "it waits for nothing but the file"
     assert "could not be found out" in caplog.text
-    assert settled_here(make_spec(), meanwhile=lambda: calls.append(1)) == (make_spec(), None)
+    plain = make_spec()
+    assert settled_here(plain, listing, meanwhile=calls.clear) == (plain, None)
+
+
+def test_what_an_earlier_worker_found_is_not_taken_for_new(tmp_path: Path) -> None:
+    (tmp_path / "families.json").write_text(FoundFamilies(offers=(), left_out=()).model_dump_json())
+    listing = FamilyListing(tmp_path / "families.json")
+    assert listing.families is None
+    assert not listing.is_over
 
 
 def test_settled_bounds_are_checked_against_the_searches() -> None:

@@ -6,7 +6,6 @@ nor runs a parallel region: neither survives a fork.
 
 import argparse
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import importlib
@@ -22,7 +21,9 @@ from pathlib import Path
 from typing import Never
 
 from worker.engines.channel import Channel, Message, Start
+from worker.engines.parents import die_with_parent
 from worker.errors import ChannelClosedError
+from worker.families import write_families
 
 _PRELOAD = (
     "shrinknets_core",
@@ -36,7 +37,6 @@ _PRELOAD = (
     "encodings.idna",
     "importlib.readers",
 )
-_PR_SET_PDEATHSIG = 1
 Command = Callable[[], int]
 
 
@@ -86,19 +86,28 @@ class Forkserver:
             self._tell_exit(message["attempt_id"], None, f"could not fork: {error}")
             return
         if pid == 0:
-            self._become(message, parent)
+            os.environ.update(message["variables"])
+            self._become(self._command, parent, Path(message["log"]))
         self._attempts[pid] = message["attempt_id"]
 
-    def _become(self, message: Start, parent: int) -> Never:
+    def list_families(self, path: Path) -> None:
+        """Have a child load all families, which may be the code of others, and write what it found.
+
+        Like an attempt's process it finds torch imported.
+        """
+        parent = os.getpid()
+        if os.fork() == 0:
+            self._become(lambda: write_families(path), parent, path.with_suffix(".log"))
+
+    def _become(self, command: Callable[[], int | None], parent: int, log: Path) -> Never:
         """In the child: run the command as if it had been started from a shell."""
         code = 1
         try:
             os.setsid()
             die_with_parent(parent)
             self._forget_parent()
-            _redirect_output(Path(message["log"]))
-            os.environ.update(message["variables"])
-            code = self._command()
+            _redirect_output(log)
+            code = command() or 0
         except SystemExit as request:
             code = request.code if isinstance(request.code, int) else 1
         except BaseException:  # noqa: BLE001  (the child must never return into the server's loop)
@@ -121,26 +130,20 @@ class Forkserver:
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
-        while self._attempts:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            _signal_group(pid, signal.SIGKILL)
-            exit_code = os.waitstatus_to_exitcode(status)
-            self._tell_exit(self._attempts.pop(pid), exit_code, _in_words(exit_code))
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                _signal_group(pid, signal.SIGKILL)
+                if (attempt_id := self._attempts.pop(pid, None)) is not None:
+                    exit_code = os.waitstatus_to_exitcode(status)
+                    self._tell_exit(attempt_id, exit_code, _in_words(exit_code))
 
     def _tell_exit(self, attempt_id: str, exit_code: int | None, reason: str) -> None:
         self._channel.send(
             {"kind": "exited", "attempt_id": attempt_id, "exit_code": exit_code, "reason": reason}
         )
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however the parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -192,6 +195,7 @@ def main() -> None:
     for name in ("--fd", "--parent", "--threads"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--module", required=True)
+    parser.add_argument("--families", type=Path)
     options = parser.parse_args()
     die_with_parent(options.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -199,7 +203,10 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     channel = Channel(socket.socket(fileno=options.fd))
-    Forkserver(channel, _load_command(options.module)).serve()
+    server = Forkserver(channel, _load_command(options.module))
+    if options.families is not None:
+        server.list_families(options.families)
+    server.serve()
 
 
 if __name__ == "__main__":

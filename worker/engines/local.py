@@ -27,16 +27,19 @@ class LocalEngine:
         threads: int,
         placement: Placement | None = None,
         module: str = "worker.trial",
+        families_file: Path | None = None,
     ) -> None:
         """Each attempt writes its output to `folder` and computes with `threads` threads.
 
         `placement` says where; without one, a trial takes the best device that it sees. `module`
-        is the package whose command, `python -m MODULE`, an attempt is.
+        is the package whose command, `python -m MODULE`, an attempt is. `families_file` is written
+        once torch is imported, for a FamilyListing.
         """
         self._placement = placement
         self._folder = folder
         self._threads = threads
         self._module = module
+        self._families_file = families_file
         self._running: set[str] = set()
         self._lost: list[AttemptExit] = []
         self._server: subprocess.Popen[bytes] | None = None
@@ -93,6 +96,7 @@ class LocalEngine:
         self._take_lost()
 
     def _start_server(self) -> None:
+        families = [] if self._families_file is None else ["--families", str(self._families_file)]
         ours, theirs = socket.socketpair()
         with theirs, self._server_log.open("wb") as log:
             self._server = subprocess.Popen(
@@ -100,6 +104,7 @@ class LocalEngine:
                     *(sys.executable, "-m", "worker.engines.forkserver", "--module", self._module),
                     *("--fd", str(theirs.fileno()), "--parent", str(os.getpid())),
                     *("--threads", str(self._threads)),
+                    *families,
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
