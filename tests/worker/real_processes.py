@@ -200,7 +200,7 @@ def find_free_port() -> int:
         return port
 
 
-def all_gone(processes: list[psutil.Process], *, seconds: float = 2) -> bool:
+def all_gone(processes: list[psutil.Process], *, seconds: float = 60) -> bool:
     """Whether all end in time; a dead orphan that init has not reaped yet counts as gone."""
     deadline = time.monotonic() + seconds
     while not (gone := all(is_gone(process) for process in processes)):

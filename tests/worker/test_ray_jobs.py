@@ -137,7 +137,7 @@ def test_a_cancelled_job_leaves_no_process_on_the_cluster_within_seconds(
     real_service.cancel(job_id)
     job = real_service.wait_until_final(job_id, seconds=60)
     assert job.state is JobState.CANCELLED
-    assert all_gone(processes, seconds=60)
+    assert all_gone(processes)
     assert {t.state for t in real_service.list_trials(job_id)} == {TrialState.CANCELLED}
 
 
@@ -154,7 +154,7 @@ def test_a_killed_worker_leaves_its_job_to_the_next_and_no_process(
     first.kill()
     second = start_worker()
     wait_for(lambda: len(log_of(real_service, trial).attempts) == 2, seconds=120)
-    assert all_gone([process], seconds=60)
+    assert all_gone([process])
     wait_until_all_report(real_service, job_id, 1)
     real_service.cancel(job_id)
     assert real_service.wait_until_final(job_id, seconds=60).state is JobState.CANCELLED

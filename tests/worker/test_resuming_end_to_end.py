@@ -100,7 +100,7 @@ def test_a_trial_goes_on_when_its_worker_or_its_forkserver_is_killed(
     if who == "worker":
         family = first.family()
         first.process.kill()
-        assert all_gone(family, seconds=10)
+        assert all_gone(family)
         start_worker("--once")
     else:
         (forkserver,) = first.process.children()

@@ -45,7 +45,7 @@ def stop_in_order(worker: RealWorker) -> None:
         worker.process.wait(60)
     finally:
         worker.kill()
-    assert all_gone(family, seconds=5)
+    assert all_gone(family)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_frozen_worker_finds_its_job_done_by_another(
             zombie.resume()
         frozen.process.resume()
         wait_for(lambda: "lost its lease" in frozen.log, seconds=PATIENCE)
-        assert all_gone(zombies, seconds=20)
+        assert all_gone(zombies)
         assert service.list_trials(job_id) == before
         assert service.get_job(job_id) == job
     finally:
