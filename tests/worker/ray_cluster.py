@@ -1,5 +1,6 @@
 """A real Ray cluster of two nodes with cards that are only declared, on the loopback device."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -59,10 +60,11 @@ class RayNode:
     def kill(self) -> list[psutil.Process]:
         """End all its processes at once, as a power cut would; returns them."""
         processes = self.processes() if self._process.is_running() else []
-        for process in processes:
-            process.suspend()
-        for process in processes:
-            process.kill()
+        for signal_all in (psutil.Process.suspend, psutil.Process.kill):
+            for process in processes:
+                # Some come and go by themselves.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    signal_all(process)
         self._process.wait()
         return processes
 
