@@ -1,6 +1,6 @@
 """Single steps of clients and workers on the store, each in a transaction of its own."""
 
-from service.store import Store, attempts, expiry, jobs, leases, trials
+from service.store import Store, attempts, claims, expiry, jobs, trials
 from shrinknets.wire import (
     Attempt,
     AttemptEnd,
@@ -32,7 +32,7 @@ def claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim:
 
 def find_claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim | None:
     with store.writing() as tx:
-        return leases.claim_job(tx, worker=worker, lease_seconds=seconds)
+        return claims.claim_job(tx, worker=worker, lease_seconds=seconds)
 
 
 def announce(store: Store, held: Claim, number: int = 0) -> Trial:

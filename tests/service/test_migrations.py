@@ -14,12 +14,12 @@ from service.store import (
     Slice,
     Store,
     audit,
+    claims,
     datasets,
     exports,
     job_lists,
     jobs,
     keys,
-    leases,
     networks,
     removal,
     require_head,
@@ -105,7 +105,7 @@ def test_jobs_of_the_first_version_are_read_and_claimed(upgraded: str) -> None:
         assert (old.name, old.labels, old.priority, old.spec.seed) == ("Größe", {}, 0, 9)
         assert [job.id for job in by_end] == ["job-a", "job-b"]
         with store.writing() as tx:
-            claim = leases.claim_job(tx, worker="w", lease_seconds=9)
+            claim = claims.claim_job(tx, worker="w", lease_seconds=9)
         assert claim is not None
         assert claim.job.id == "job-b"
 
