@@ -36,7 +36,7 @@ class ClaimDesk:
         self._is_served = False
 
     def claim(self, asked: ClaimRequest) -> Claim | None:
-        """The next job for a worker, None where none is queued. Raises UnavailableError."""
+        """The next job that a worker can run, None where there is none. Raises UnavailableError."""
         mine = _Asking(asked)
         with self._lock:
             self._waiting.append(mine)
@@ -66,13 +66,12 @@ class ClaimDesk:
             for one in together:
                 one.error = error
             raise
-        for one, claim in zip(together, given, strict=False):
+        for one, claim in zip(together, given, strict=True):
             one.claim = claim
 
-    def _claim(self, asked: list[ClaimRequest]) -> list[Claim]:
+    def _claim(self, asked: list[ClaimRequest]) -> list[Claim | None]:
         with self._store.writing() as tx:
-            names = [one.worker for one in asked]
-            given = claims.claim_jobs(tx, names, lease_seconds=self._lease_seconds)
+            given = claims.claim_jobs(tx, asked, lease_seconds=self._lease_seconds)
             workers.introduce(tx, asked)
             return given
 

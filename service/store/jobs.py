@@ -65,6 +65,7 @@ def create_job(
             spec=spec.model_dump(mode="json"),
             **_named(spec.name),
             dataset=spec.dataset,
+            family=spec.network.family,
             priority=priority,
             key_id=share.key_id if share else None,
             total_trials=spec.total_trials,

@@ -1,7 +1,7 @@
 """Workers that ask for a job at the same moment, and are served together."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -35,14 +35,20 @@ class HeldStore(Store):
 
 
 def ask_together(
-    store: HeldStore, wait_until: WaitUntil, count: int, *, desk: ClaimDesk | None = None
+    store: HeldStore,
+    wait_until: WaitUntil,
+    count: int,
+    *,
+    desk: ClaimDesk | None = None,
+    kinds: Sequence[tuple[str, ...]] = ((),),
 ) -> list[Future[Claim | None]]:
-    """One asks, the others while it is being served."""
+    """One asks, the others while it is being served; in turn they can build the families named."""
     desk = desk or ClaimDesk(store, lease_seconds=60)
     with ThreadPoolExecutor(count) as pool:
 
         def ask(number: int) -> Future[Claim | None]:
-            return pool.submit(desk.claim, ClaimRequest(worker=f"w{number}", host=f"h{number}"))
+            asked = hands.asking(f"w{number}", *kinds[number % len(kinds)])
+            return pool.submit(desk.claim, asked.model_copy(update={"host": f"h{number}"}))
 
         asking = [ask(0)]
         wait_until(lambda: store.begun == 1)
@@ -89,9 +95,29 @@ def test_of_claims_made_together_the_first_gets_the_job_of_the_highest_priority(
 ) -> None:
     ids = [hands.submit(store, priority=priority) for priority in (0, 7, 3, 7)]
     with store.writing() as tx:
-        given = claims.claim_jobs(tx, ["a", "b", "c"], lease_seconds=60)
-    assert [claim.job.id for claim in given] == [ids[1], ids[3], ids[2]]
-    assert [claim.job.worker for claim in given] == ["a", "b", "c"]
+        asked = [ClaimRequest(worker=name) for name in "abc"]
+        given = [one.job for one in claims.claim_jobs(tx, asked, lease_seconds=60) if one]
+    assert [job.id for job in given] == [ids[1], ids[3], ids[2]]
+    assert [job.worker for job in given] == ["a", "b", "c"]
+
+
+def test_each_of_those_who_ask_together_gets_a_job_that_it_can_run(
+    database_url: str, store: Store, wait_until: WaitUntil
+) -> None:
+    families = ["own", "lenet5", "mlp"]
+    of_job = {hands.submit(store, family=name): name for name in families * 3}
+    kinds: list[tuple[str, ...]] = [(), ("lenet5",), ("mlp", "own", "lenet5"), ("own",)]
+    with HeldStore(database_url) as held:
+        asking = ask_together(held, wait_until, 16, kinds=kinds)
+        given = [one.result() for one in asking]
+        assert held.begun == 2
+    assert sorted(claim.job.id for claim in given if claim is not None) == sorted(of_job)
+    for number, claim in enumerate(given):
+        if claim is not None:
+            assert of_job[claim.job.id] in {"mlp", *kinds[number % len(kinds)]}
+            assert claim.job.worker == f"w{number}"
+            with store.writing() as tx:
+                leases.renew_job(tx, claim.job.id, claim.token, lease_seconds=60)
 
 
 def test_a_failure_is_told_to_all_and_the_desk_serves_on(

@@ -200,7 +200,7 @@ def test_the_page_of_a_job_names_family_and_layers(client: TestClient, worker: W
     offer(client)
     upload_images(client)
     job_id = worker.submit(network={"family": "lenet5"}, dataset="images16")
-    worker.claim()
+    worker.claim(families=OFFERS)
     worker.finish()
     text = client.get(f"/jobs/{job_id}").text
     assert "<dd>lenet5</dd>" in text
