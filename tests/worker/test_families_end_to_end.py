@@ -216,7 +216,7 @@ def test_an_exception_in_a_users_model_ends_the_job_with_its_reason(
     assert len(real_service.list_trials(job_id)) <= 6
 
 
-def test_a_worker_goes_past_a_job_whose_family_it_lacks(
+def test_a_worker_goes_past_a_job_whose_family_it_lacks_and_the_job_says_what_it_waits_for(
     real_service: RealService, make_spec: MakeSpec, start_worker: Callable[[], RealWorker]
 ) -> None:
     lacking = real_service.submit(make_spec(network=NetworkBounds(family="nowhere")))
@@ -233,6 +233,7 @@ def test_a_worker_goes_past_a_job_whose_family_it_lacks(
     assert len(real_service.list_trials(flat)) <= 6
     job = real_service.get_job(lacking)
     assert job.state is JobState.QUEUED
+    assert "Waits for a worker that has the network family 'nowhere'" in job.reason
     assert real_service.list_trials(lacking) == []
 
 
