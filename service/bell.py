@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
+from weakref import WeakValueDictionary
 
 from service.store import News
 
@@ -13,7 +14,7 @@ class Bell:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next = asyncio.Event()
-        self.queue = Turnstile()
+        self.queue = Turnstiles()
         self.rings = 0
         self.is_closed = False
 
@@ -47,16 +48,44 @@ class Bell:
             self.queue.call()
 
 
+class Turnstiles:
+    """Those who wait for a job, by the network families that they can build.
+
+    Whose job it is that was queued only the queue knows, so one of each kind tries. One of another
+    kind would be called in vain, and the one who could take the job would wait on.
+    """
+
+    def __init__(self) -> None:
+        # A kind is forgotten once nobody waits who is of it.
+        self._kinds: WeakValueDictionary[frozenset[str], Turnstile] = WeakValueDictionary()
+        self._is_closed = False
+
+    def of(self, families: frozenset[str]) -> "Turnstile":
+        """Where workers that can build these wait; to be kept for as long as one does."""
+        return self._kinds.setdefault(families, Turnstile(is_closed=self._is_closed))
+
+    def call(self) -> None:
+        """Let one of each kind try."""
+        for kind in list(self._kinds.values()):
+            kind.call()
+
+    def close(self) -> None:
+        """Let all go, and all who come later."""
+        self._is_closed = True
+        for kind in list(self._kinds.values()):
+            kind.close()
+
+
 class Turnstile:
-    """Lets those who wait for a job try one after the other, longest waiting first.
+    """Lets those of a kind who wait for a job try one after the other, longest waiting first.
 
     One job wakes one of them. Who finds a job calls the next, as there may be more; who is called
     and does not try calls the next too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_closed: bool = False) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_closed = False
+        self._is_closed = is_closed
         self.calls = 0
 
     def call(self) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from service.store import Store, leases, workers
+from service.store import Store, claims, workers
 from shrinknets.wire import Claim, ClaimRequest
 
 MAX_TOGETHER = 64
@@ -36,7 +36,7 @@ class ClaimDesk:
         self._is_served = False
 
     def claim(self, asked: ClaimRequest) -> Claim | None:
-        """The next job for a worker, None where none is queued. Raises UnavailableError."""
+        """The next job that a worker can run, None where there is none. Raises UnavailableError."""
         mine = _Asking(asked)
         with self._lock:
             self._waiting.append(mine)
@@ -61,20 +61,19 @@ class ClaimDesk:
 
     def _answer(self, together: list[_Asking]) -> None:
         try:
-            claims = self._claim([one.asked for one in together])
+            given = self._claim([one.asked for one in together])
         except BaseException as error:
             for one in together:
                 one.error = error
             raise
-        for one, claim in zip(together, claims, strict=False):
+        for one, claim in zip(together, given, strict=True):
             one.claim = claim
 
-    def _claim(self, asked: list[ClaimRequest]) -> list[Claim]:
+    def _claim(self, asked: list[ClaimRequest]) -> list[Claim | None]:
         with self._store.writing() as tx:
-            names = [one.worker for one in asked]
-            claims = leases.claim_jobs(tx, names, lease_seconds=self._lease_seconds)
+            given = claims.claim_jobs(tx, asked, lease_seconds=self._lease_seconds)
             workers.introduce(tx, asked)
-            return claims
+            return given
 
     def _pass_on(self, together: list[_Asking]) -> None:
         for one in together:

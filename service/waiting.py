@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi.concurrency import run_in_threadpool
 
 from service.access import Identity
+from service.bell import Turnstile
 from service.services import Services
 from shrinknets.wire import Claim, ClaimRequest
 
@@ -21,12 +22,12 @@ class Waiting:
 
     async def claim(self, asked: ClaimRequest) -> Claim | None:
         """The job that the worker gets; None where none came in time."""
-        queue = self.services.bell.queue
+        queue = self.services.bell.queue.of(asked.buildable)
         deadline = asyncio.get_running_loop().time() + asked.wait_seconds
         # Looked at before trying, so that no call between trying and waiting is missed.
         calls = queue.calls
         claimed = await self._try(asked)
-        while claimed is None and await self._is_called(calls, deadline):
+        while claimed is None and await self._is_called(queue, calls, deadline):
             calls = queue.calls
             if await self._is_still_wanted():
                 claimed = await self._try(asked)
@@ -38,10 +39,10 @@ class Waiting:
             queue.call()
         return claimed
 
-    async def _is_called(self, calls: int, deadline: float) -> bool:
+    async def _is_called(self, queue: Turnstile, calls: int, deadline: float) -> bool:
         try:
             async with asyncio.timeout_at(deadline):
-                await self.services.bell.queue.wait_after(calls)
+                await queue.wait_after(calls)
         except TimeoutError:
             return False
         return not self.services.bell.is_closed

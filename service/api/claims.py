@@ -37,7 +37,7 @@ router = APIRouter(tags=["worker"])
 async def claim(
     asked: ClaimRequest, request: Request, services: ServicesOf, caller: Caller
 ) -> Claim | Response:
-    """Take the oldest job of the highest priority, or wait for one.
+    """Take the oldest job of the highest priority that the worker can run, or wait for one.
 
     Its lease must be renewed until the job is released.
     """

@@ -1,6 +1,6 @@
 """The network families that workers offer, and whether a job asks for one of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
@@ -44,6 +44,17 @@ def settle(tx: Reading, spec: JobSpec) -> JobSpec:
         return settled(spec, offers[spec.network.family], input_shape=shape)
     except WrongFieldError as error:
         raise InvalidInputError(error.field, error.given, error.allowed) from error
+
+
+def unoffered(tx: Reading, names: Collection[str]) -> set[str]:
+    """Those of some families that none of the workers that are there can build.
+
+    None of them where no worker is there, or one did not say what it can build.
+    """
+    if not names:
+        return set()
+    offers, all_told = _offers(tx)
+    return set(names) - offers.keys() if offers and all_told else set()
 
 
 def width_names(tx: Reading, spec: JobSpec) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Jobs: create, read, change, cancel."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, insert, or_, select, update
@@ -9,7 +9,7 @@ from sqlalchemy import exists as sql_exists
 from service.errors import ConflictError, InvalidInputError, NotFoundError
 from service.store.clock import now
 from service.store.datasets import hold_dataset
-from service.store.families import settle
+from service.store.families import settle, unoffered
 from service.store.ids import Kind, new_id
 from service.store.labels import read_labels, set_labels
 from service.store.quotas import Share, require_queue_room
@@ -17,6 +17,7 @@ from service.store.states import ATTEMPTS, JOBS, TRIALS, move
 from service.store.tables import attempts, job_labels, job_methods, jobs, trials
 from service.store.transactions import Reading, Writing
 from shrinknets.wire import (
+    MLP,
     AttemptState,
     Job,
     JobPatch,
@@ -65,6 +66,7 @@ def create_job(
             spec=spec.model_dump(mode="json"),
             **_named(spec.name),
             dataset=spec.dataset,
+            family=spec.network.family,
             priority=priority,
             key_id=share.key_id if share else None,
             total_trials=spec.total_trials,
@@ -190,19 +192,23 @@ def build_jobs(tx: Reading, rows: Sequence[Row[Any]]) -> list[Job]:
     """The jobs of rows, in a constant number of queries."""
     progress = _progress(tx, rows)
     labels = read_labels(tx, [row.id for row in rows])
-    return [_build(row, labels.get(row.id, {}), progress[row.id]) for row in rows]
+    missing = unoffered(tx, {row.family for row in rows if _may_lack_workers(row)})
+    return [_build(row, labels.get(row.id, {}), progress[row.id], missing) for row in rows]
 
 
 def build_bare_job(row: Row[Any]) -> Job:
-    """The job of a row that has neither trials nor labels."""
+    """The job of a row that has neither trials nor labels, and does not wait for a worker."""
     return _build(row, {}, _progress_of(row, None, None))
 
 
-def _build(row: Row[Any], labels: dict[str, str], progress: Progress) -> Job:
+def _build(
+    row: Row[Any], labels: dict[str, str], progress: Progress, missing: Collection[str] = ()
+) -> Job:
+    """`missing`: the families that no worker can build."""
     return Job(
         id=row.id,
         state=row.state,
-        reason=row.reason,
+        reason=_reason(row, missing),
         name=row.name,
         labels=labels,
         priority=row.priority,
@@ -214,6 +220,20 @@ def _build(row: Row[Any], labels: dict[str, str], progress: Progress) -> Job:
         ended_at=row.ended_at,
         worker=row.worker,
     )
+
+
+def _may_lack_workers(row: Row[Any]) -> bool:
+    return row.state == JobState.QUEUED and not row.reason and row.family != MLP
+
+
+def _reason(row: Row[Any], missing: Collection[str]) -> str:
+    # Never stored: it is true until such a worker comes, and nobody is told of that.
+    if _may_lack_workers(row) and row.family in missing:
+        return (
+            f"Waits for a worker that has the network family {row.family!r}: none that is here "
+            "does."
+        )
+    return str(row.reason)
 
 
 def _progress(tx: Reading, rows: Sequence[Row[Any]]) -> dict[str, Progress]:

@@ -8,6 +8,7 @@ from shrinknets.wire._base import Count, Storable, Wire, Words
 from shrinknets.wire.checkpoints import CheckpointFile
 from shrinknets.wire.datasets import DatasetFile
 from shrinknets.wire.families import FamilyOffer
+from shrinknets.wire.network import MLP
 from shrinknets.wire.results import Job, NetworkResult, Params, Record, Trial
 from shrinknets.wire.spec import JobSpec
 from shrinknets.wire.states import JobState, Method, Order, TrialState
@@ -63,7 +64,13 @@ class ClaimRequest(Wire):
     device: Annotated[str, Field(max_length=200), Storable] = ""
     """What its trials compute on, in words."""
     families: Annotated[tuple[FamilyOffer, ...], Field(max_length=1_000)] | None = None
-    """What its trials can build; None while it does not know."""
+    """What its trials can build: the worker is given jobs of these families and of `mlp`. None
+    while it does not know; then it is given jobs of `mlp` alone."""
+
+    @property
+    def buildable(self) -> frozenset[str]:
+        """The names of the families whose jobs the worker may be given."""
+        return frozenset({MLP, *(family.name for family in self.families or ())})
 
 
 class Claim(Wire):

@@ -75,8 +75,9 @@ class WorkerActor:
     def submit(self, **changes: Any) -> str:
         return str(ok(self.client.post("/api/v1/jobs", json=spec(**changes)))["id"])
 
-    def claim(self, name: str = "w1") -> httpx.Response:
-        response = self.client.post("/api/v1/worker/claim", json={"worker": name})
+    def claim(self, name: str = "w1", families: Any = None) -> httpx.Response:
+        body = {"worker": name, "families": families}
+        response = self.client.post("/api/v1/worker/claim", json=body)
         if response.status_code == httpx.codes.OK:
             self.token, self.job_id = response.json()["token"], response.json()["job"]["id"]
         return response

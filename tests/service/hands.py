@@ -1,10 +1,12 @@
 """Single steps of clients and workers on the store, each in a transaction of its own."""
 
-from service.store import Store, attempts, expiry, jobs, leases, trials
+from service.store import Store, attempts, claims, expiry, jobs, trials
 from shrinknets.wire import (
     Attempt,
     AttemptEnd,
     Claim,
+    ClaimRequest,
+    FamilyOffer,
     JobSpec,
     JobState,
     Method,
@@ -19,9 +21,16 @@ LIVE = 60.0
 OVER = -1.0
 
 
-def submit(store: Store, *, priority: int = 0) -> str:
+def submit(store: Store, *, priority: int = 0, family: str = "mlp") -> str:
+    wanted = JobSpec.model_validate(spec(network={"family": family}))
     with store.writing() as tx:
-        return jobs.create_job(tx, JobSpec.model_validate(spec()), priority=priority).id
+        return jobs.create_job(tx, wanted, priority=priority).id
+
+
+def asking(worker: str, *families: str) -> ClaimRequest:
+    """A worker that can build these families; one that names none has not told yet."""
+    offers = tuple(FamilyOffer(name=name, layers=()) for name in families)
+    return ClaimRequest(worker=worker, families=offers or None)
 
 
 def claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim:
@@ -30,9 +39,12 @@ def claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim:
     return found
 
 
-def find_claim(store: Store, worker: str = "w", seconds: float = LIVE) -> Claim | None:
+def find_claim(
+    store: Store, worker: str = "w", seconds: float = LIVE, *, families: tuple[str, ...] = ()
+) -> Claim | None:
+    asked = asking(worker, *families)
     with store.writing() as tx:
-        return leases.claim_job(tx, worker=worker, lease_seconds=seconds)
+        return claims.claim_jobs(tx, [asked], lease_seconds=seconds)[0]
 
 
 def announce(store: Store, held: Claim, number: int = 0) -> Trial:

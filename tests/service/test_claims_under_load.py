@@ -29,10 +29,10 @@ WORKER = "/api/v1/worker"
 # A worker that claims a job, says so, and then hangs as a process does that is about to be killed.
 CLAIM_AND_HANG = """
 import sys, time
-from service.store import Store, leases
+from service.store import Store, claims
 with Store(sys.argv[1]) as store:
     with store.writing() as tx:
-        claim = leases.claim_job(tx, worker="doomed", lease_seconds=float(sys.argv[2]))
+        claim = claims.claim_job(tx, worker="doomed", lease_seconds=float(sys.argv[2]))
     print(claim.job.id, claim.token, flush=True)
     time.sleep(600)
 """

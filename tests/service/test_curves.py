@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.store import Store, jobs, leases, records, trials
+from service.store import Store, claims, jobs, records, trials
 from shrinknets.wire import JobSpec, Method, Record, TrialRequest
 from tests.service.actors import record, spec
 
@@ -12,7 +12,7 @@ def trial_ids(store: Store) -> list[str]:
     """Three trials with 250, 7 and no records."""
     with store.writing() as tx:
         jobs.create_job(tx, JobSpec.model_validate(spec()))
-        held = leases.claim_job(tx, worker="w", lease_seconds=60)
+        held = claims.claim_job(tx, worker="w", lease_seconds=60)
         assert held is not None
         ids = []
         for number, length in enumerate((250, 7, 0)):

@@ -7,12 +7,14 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from service.store import Store
+from service.store import Slice, Store, job_lists
 from service.store.clock import now
 from service.store.families import ALIVE_SECONDS
 from service.store.tables import workers
+from tests.service import hands
 from tests.service.actors import WorkerActor, ok, problem, spec
 from tests.service.arrays import npz, rows
+from tests.service.test_metrics import counted_statements
 
 JOBS = "/api/v1/jobs"
 
@@ -196,11 +198,67 @@ def test_families_and_workers_tell_what_can_be_built(client: TestClient) -> None
     assert first == {**LENET, "repeated": None, "repeats": 1}
 
 
+REASON = "Waits for a worker that has the network family 'alexnet': none that is here does."
+
+
+def reasons(client: httpx.Client, *job_ids: str) -> set[str]:
+    """What jobs say, each by itself and in the list."""
+    alone = [ok(client.get(f"{JOBS}/{job_id}")) for job_id in job_ids]
+    listed = [job for job in ok(client.get(JOBS))["items"] if job["id"] in job_ids]
+    assert len(listed) == len(job_ids)
+    return {job["reason"] for job in alone + listed}
+
+
+def test_a_job_that_no_worker_can_run_says_so_until_one_comes(
+    client: TestClient, worker: WorkerActor
+) -> None:
+    first, second = (ok(submit(client, {"family": "alexnet"}))["id"] for _ in range(2))
+    assert reasons(client, first, second) == {""}, "no worker is there"
+    offer(client, None, name="w2")
+    assert reasons(client, first, second) == {""}, "it did not say"
+    offer(client)
+    assert reasons(client, first, second) == {""}, "one of two did not say"
+    offer(client, [STACK], name="w2")
+    assert reasons(client, first, second) == {REASON}
+    assert REASON.replace("'", "&#39;") in client.get(f"/jobs/{first}").text
+    assert ok(worker.claim("w3", [{"name": "alexnet", "layers": []}]))["job"]["reason"] == ""
+    assert reasons(client, first, second) == {""}, "one is there, though it is busy"
+
+
+def test_only_queued_jobs_wait_for_a_worker_that_has_their_family(client: TestClient) -> None:
+    ended, paused, waiting = (ok(submit(client, {"family": "alexnet"}))["id"] for _ in range(3))
+    plain = ok(submit(client, {}))["id"]
+    ok(client.post(f"{JOBS}/{ended}/cancel"))
+    ok(client.post(f"{JOBS}/{paused}/pause"))
+    offer(client, name="w1")
+    assert reasons(client, waiting) == {REASON}
+    assert reasons(client, ended) == {"Cancelled on request, while no worker had it."}
+    assert REASON not in reasons(client, paused, plain)
+
+
+def test_a_page_of_jobs_that_no_worker_can_run_takes_one_query_more(
+    client: TestClient, store: Store
+) -> None:
+    def queries() -> int:
+        with counted_statements(store) as statements, store.reading() as tx:
+            items = job_lists.list_jobs(tx, Slice(limit=50)).items
+        assert {job.reason for job in items} <= {REASON, ""}
+        return sum(line.startswith("SELECT") for line in statements)
+
+    hands.submit(store)
+    plain = queries()
+    for _ in range(20):
+        hands.submit(store, family="alexnet")
+    offer(client)
+    offer(client)
+    assert queries() == plain + 1 == 5
+
+
 def test_the_page_of_a_job_names_family_and_layers(client: TestClient, worker: WorkerActor) -> None:
     offer(client)
     upload_images(client)
     job_id = worker.submit(network={"family": "lenet5"}, dataset="images16")
-    worker.claim()
+    worker.claim(families=OFFERS)
     worker.finish()
     text = client.get(f"/jobs/{job_id}").text
     assert "<dd>lenet5</dd>" in text

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import event, insert, text, update
 
-from service.store import Slice, Store, job_lists, leases, networks
+from service.store import Slice, Store, claims, job_lists, networks
 from service.store.clock import now
 from service.store.job_lists import JobFilter
 from service.store.networks import NetworkFilter
@@ -249,9 +249,13 @@ def test_the_first_and_later_pages_of_many_jobs_are_read_by_index(many: Store) -
 
 @pytest.mark.slow
 def test_a_claim_out_of_many_jobs_goes_to_the_first_by_index(many: Store) -> None:
-    first, claiming, *_ = plans(many, lambda tx: leases.claim_job(tx, worker="w", lease_seconds=9))
-    assert "ix_jobs_queue" in first
-    for plan in (first, claiming):
+    asked = [hands.asking("a"), hands.asking("b", "lenet5", "vgg11"), hands.asking("c")]
+    first, second, claiming, *_ = plans(
+        many, lambda tx: claims.claim_jobs(tx, asked, lease_seconds=9)
+    )
+    for plan in (first, second):
+        assert "ix_jobs_queue" in plan
+    for plan in (first, second, claiming):
         assert_by_index(plan, "jobs")
         assert "Sort" not in plan
         assert "TEMP B-TREE" not in plan

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from service.store import Slice, Store, leases, records, trial_lists, trials
+from service.store import Slice, Store, claims, records, trial_lists, trials
 from shrinknets.wire import Curve, Method, Record, Trial, TrialRequest, TrialSort
 from tests.service import hands
 from tests.service.actors import WorkerActor, ok, problem, record
@@ -49,7 +49,7 @@ def job_id(store: Store) -> str:
     """A job with a trial for each of the lengths."""
     job_id = hands.submit(store)
     with store.writing() as tx:
-        held = leases.claim_job(tx, worker="w", lease_seconds=60)
+        held = claims.claim_job(tx, worker="w", lease_seconds=60)
         assert held is not None
         for number, steps in enumerate(LENGTHS):
             request = TrialRequest(method=Method.PATH, number=number, params={}, seed=1)

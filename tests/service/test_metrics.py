@@ -12,7 +12,7 @@ from sqlalchemy import event, insert
 
 from service import Settings, create_app
 from service.metrics import Metrics
-from service.store import Store, leases
+from service.store import Store, claims
 from service.store.clock import now
 from service.store.tables import artifacts, jobs
 from shrinknets.wire import JobState
@@ -92,7 +92,7 @@ def test_what_is_rolled_back_is_not_counted(database_url: str) -> None:
 
 def _claim_and_fail(store: Store) -> None:
     with store.writing() as tx:
-        assert leases.claim_job(tx, worker="w", lease_seconds=9)
+        assert claims.claim_job(tx, worker="w", lease_seconds=9)
         raise ZeroDivisionError
 
 

@@ -14,12 +14,12 @@ from service.store import (
     Slice,
     Store,
     audit,
+    claims,
     datasets,
     exports,
     job_lists,
     jobs,
     keys,
-    leases,
     networks,
     removal,
     require_head,
@@ -31,6 +31,7 @@ from service.store.engine import make_engine
 from service.store.job_lists import JobFilter
 from service.store.schema import _config
 from shrinknets.wire import BuiltInDataset, DatasetSort, JobSort, JobSpec, Method, Role
+from tests.service import hands
 from tests.service.actors import spec
 
 JOB = """
@@ -105,7 +106,7 @@ def test_jobs_of_the_first_version_are_read_and_claimed(upgraded: str) -> None:
         assert (old.name, old.labels, old.priority, old.spec.seed) == ("Größe", {}, 0, 9)
         assert [job.id for job in by_end] == ["job-a", "job-b"]
         with store.writing() as tx:
-            claim = leases.claim_job(tx, worker="w", lease_seconds=9)
+            claim = claims.claim_job(tx, worker="w", lease_seconds=9)
         assert claim is not None
         assert claim.job.id == "job-b"
 
@@ -217,6 +218,34 @@ def test_trials_after_a_choice_go_when_their_version_goes(empty_database_url: st
     with engine.begin() as connection:
         connection.execute(text(trial), values)
     engine.dispose()
+
+
+def test_families_of_jobs_are_taken_out_of_their_specs(empty_database_url: str) -> None:
+    engine = upgrade(empty_database_url, "0011")
+    specs = {"job-a": {}, "job-b": {"network": {"family": "lenet5"}}, "job-c": {"network": {}}}
+    for job_id, changes in specs.items():
+        submit_as_in_0001(engine, job_id, "queued", spec(**changes))
+    from_before_families = {"network": {"widths": [3]}}
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE jobs SET spec = :spec WHERE id = 'job-c'"),
+            {"spec": json.dumps(spec(**from_before_families))},
+        )
+    for _ in range(2):
+        upgrade_to_head(empty_database_url)
+        with engine.begin() as connection:
+            found = connection.execute(text("SELECT id, family FROM jobs ORDER BY id")).all()
+            assert [tuple(row) for row in found] == [
+                ("job-a", "mlp"),
+                ("job-b", "lenet5"),
+                ("job-c", "mlp"),
+            ]
+            command.downgrade(_config(connection), "0011")
+    engine.dispose()
+    upgrade_to_head(empty_database_url)
+    with Store(empty_database_url) as store:
+        given = [hands.find_claim(store) for _ in range(3)]
+    assert [claim and claim.job.id for claim in given] == ["job-a", "job-c", None]
 
 
 def test_every_migration_has_a_name_that_begins_with_its_revision() -> None:

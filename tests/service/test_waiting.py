@@ -10,10 +10,13 @@ import httpx
 import pytest
 
 from service import Settings
+from service.claiming import ClaimDesk
+from shrinknets.wire import Claim, ClaimRequest
 from tests.service.actors import WorkerActor, ok, problem
 from tests.service.conftest import served
 
 CLAIM = "/api/v1/worker/claim"
+OWN = {"name": "own", "layers": [{"name": "fc", "full": 9}]}
 
 
 @pytest.fixture
@@ -28,15 +31,15 @@ def live(live_url: str) -> Iterator[WorkerActor]:
         yield WorkerActor(client)
 
 
-def ask(url: str, seconds: float, name: str = "w") -> httpx.Response:
-    body = {"worker": name, "wait_seconds": seconds}
+def ask(url: str, seconds: float, name: str = "w", families: Any = None) -> httpx.Response:
+    body = {"worker": name, "wait_seconds": seconds, "families": families}
     return httpx.post(f"{url}{CLAIM}", json=body, timeout=seconds + 20)
 
 
 def asking(
-    pool: ThreadPoolExecutor, url: str, count: int, seconds: float = 15
+    pool: ThreadPoolExecutor, url: str, count: int, seconds: float = 15, families: Any = None
 ) -> list[Future[httpx.Response]]:
-    asked = [pool.submit(ask, url, seconds, f"w{number}") for number in range(count)]
+    asked = [pool.submit(ask, url, seconds, f"w{number}", families) for number in range(count)]
     time.sleep(0.3 + 0.02 * count)
     return asked
 
@@ -86,6 +89,45 @@ def test_many_who_wait_share_the_jobs_and_none_is_left(
     claimed = [ok(one.result())["job"]["id"] for one in waiting]
     assert Counter(claimed) == Counter(submitted)
     assert time.monotonic() - before < 5
+
+
+def test_a_worker_that_waits_is_woken_for_its_own_family(
+    live_url: str, live: WorkerActor, pool: ThreadPoolExecutor
+) -> None:
+    plain = asking(pool, live_url, 8)
+    # The last of all who wait, of whom each job wakes one.
+    (own,) = asking(pool, live_url, 1, families=[OWN])
+    before = time.monotonic()
+    job_id = live.submit(network={"family": "own"})
+    assert ok(own.result())["job"]["id"] == job_id
+    # Those who look for news by themselves, once a second, would need longer.
+    assert time.monotonic() - before < 5
+    assert not any(one.done() for one in plain)
+    submitted = [live.submit() for _ in plain]
+    assert Counter(ok(one.result())["job"]["id"] for one in plain) == Counter(submitted)
+
+
+def test_who_waits_beside_jobs_of_other_families_rests(
+    live_url: str,
+    live: WorkerActor,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(3):
+        live.submit(network={"family": "own"})
+    claim, tries = ClaimDesk.claim, []
+
+    def counted(desk: ClaimDesk, asked: ClaimRequest) -> Claim | None:
+        tries.append(asked.worker)
+        return claim(desk, asked)
+
+    monkeypatch.setattr(ClaimDesk, "claim", counted)
+    waiting = asking(pool, live_url, 4, seconds=4)
+    for _ in range(5):
+        live.submit(network={"family": "own"})
+    assert [one.result().status_code for one in waiting] == [204] * 4
+    # One look by each, one for each job that was queued, and at most one a second for news.
+    assert len(tries) <= 4 + 5 + 6
 
 
 def test_one_who_left_takes_no_job_from_those_who_wait(

@@ -216,7 +216,7 @@ def test_an_exception_in_a_users_model_ends_the_job_with_its_reason(
     assert len(real_service.list_trials(job_id)) <= 6
 
 
-def test_a_family_that_a_worker_lacks_fails_the_job_before_its_first_trial(
+def test_a_worker_goes_past_a_job_whose_family_it_lacks_and_the_job_says_what_it_waits_for(
     real_service: RealService, make_spec: MakeSpec, start_worker: Callable[[], RealWorker]
 ) -> None:
     lacking = real_service.submit(make_spec(network=NetworkBounds(family="nowhere")))
@@ -227,14 +227,14 @@ def test_a_family_that_a_worker_lacks_fails_the_job_before_its_first_trial(
         )
     )
     start_worker()
-    job = real_service.wait_until_final(lacking, seconds=PATIENCE)
-    assert job.state is JobState.FAILED
-    assert "has no network family 'nowhere', it has mlp, residual_mlp, lenet5" in job.reason
-    assert real_service.list_trials(lacking) == []
     job = real_service.wait_until_final(flat, seconds=PATIENCE)
     assert job.state is JobState.FAILED
     assert "input_shape must be (channels, height, width) for the family 'lenet5'" in job.reason
     assert len(real_service.list_trials(flat)) <= 6
+    job = real_service.get_job(lacking)
+    assert job.state is JobState.QUEUED
+    assert "Waits for a worker that has the network family 'nowhere'" in job.reason
+    assert real_service.list_trials(lacking) == []
 
 
 def test_a_trial_of_a_worker_compiles_where_there_is_a_compiler(

@@ -18,6 +18,8 @@ jobs = Table(
     # For searching: databases do not agree on which letters are the same in small.
     Column("folded_name", Text, nullable=False, server_default=""),
     Column("dataset", String(200), nullable=False, server_default=""),
+    # Of the network; workers are given jobs of those that they can build.
+    Column("family", String(63), nullable=False, server_default="mlp"),
     Column("priority", BigInteger, nullable=False, server_default="0"),
     # Who submitted it. No foreign key: the key of a server's own worker is in no table.
     Column("key_id", ID),
@@ -40,8 +42,9 @@ jobs = Table(
     Index(None, "key_id", "state"),
     sqlite_autoincrement=True,
 )
-# Claims take the highest priority and of that the oldest, whatever the length of the queue.
-Index("ix_jobs_queue", jobs.c.state, jobs.c.priority.desc(), jobs.c.seq)
+# Claims take the highest priority and of that the oldest, whatever the length of the queue. The
+# family stands last, so that jobs of others are gone past within the index.
+Index("ix_jobs_queue", jobs.c.state, jobs.c.priority.desc(), jobs.c.seq, jobs.c.family)
 
 job_methods = Table(
     "job_methods",
