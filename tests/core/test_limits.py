@@ -197,7 +197,8 @@ def test_it_goes_on_from_its_state_as_if_it_had_not_been_interrupted(
 ) -> None:
     whole = records_of(tightening(FakeLoop(found), limit))
     loop = FakeLoop(found)
-    first, records = tightening(loop, limit), []
+    first = tightening(loop, limit)
+    records: list[EpochRecord] = []
     while first.is_due and len(records) < cut:
         records.append(first.epoch())
     state = json.loads(json.dumps(first.state_dict()))

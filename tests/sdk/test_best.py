@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,7 +71,7 @@ def job_of(networks: list[dict[str, Any]], **constraints: float) -> Iterator[Job
         yield client.job("job-1")
 
 
-def best_of(*all_facts: Facts, limits: dict[str, float] | None = None, **asked: Any) -> str:
+def best_of(*all_facts: Facts, limits: Mapping[str, float] | None = None, **asked: Any) -> str:
     """The number of the best one, by its place in the list."""
     networks = [network(number, facts) for number, facts in enumerate(all_facts)]
     with job_of(networks, **(limits or {})) as job:

@@ -144,7 +144,12 @@ def test_a_whole_job_is_stored_as_it_is(queue: Client) -> None:
 
 def test_earlier_jobs_are_named_by_id_or_as_they_are_alone_or_together(queue: Client) -> None:
     one, two = queue.submit(dataset="digits"), queue.submit(dataset="wine")
-    for given, ids in [([one, two.id], (one.id, two.id)), (one, (one.id,)), (two.id, (two.id,))]:
+    cases: list[tuple[Any, tuple[str, ...]]] = [
+        ([one, two.id], (one.id, two.id)),
+        (one, (one.id,)),
+        (two.id, (two.id,)),
+    ]
+    for given, ids in cases:
         job = queue.submit(dataset="digits", warm_start=given)
         assert queue.job(job.id).info.spec == meant(warm_start=ids)
 
