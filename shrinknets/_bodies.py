@@ -15,6 +15,11 @@ def methods_body(
     return {method: _with_trials(method, own, trials) for method, own in options.items()}
 
 
+def several(one_or_more: str | Sequence[str]) -> list[str]:
+    """What may be given alone or as several, such as a format or a label."""
+    return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)
+
+
 def network_body(family: str | None, widths: int | Sequence[int] | None) -> dict[str, Any] | None:
     layers = [widths] if isinstance(widths, int) else widths
     network = {"family": family, "widths": None if layers is None else list(layers)}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from shrinknets import _dataset, wire
-from shrinknets._bodies import kind_body, methods_body, network_body
+from shrinknets._bodies import kind_body, methods_body, network_body, several
 from shrinknets._dataset import Dataset
 from shrinknets._job import Job
 from shrinknets._network import Network
@@ -68,9 +68,9 @@ class Client:
         budget: Mapping[str, float] | None = None,
         repeats: int | None = None,
         terminator: str | Mapping[str, Any] | None = None,
-        warm_start: Sequence["Job | str"] = (),
+        warm_start: "Job | str | Sequence[Job | str]" = (),
         trial_seconds: float | None = None,
-        exports: Sequence[str] = (),
+        exports: str | Sequence[str] = (),
         choice: Mapping[str, Any] | None = None,
         seed: int = 0,
         name: str = "",
@@ -100,9 +100,9 @@ class Client:
             budget: of `trials`, `seconds`, `training_macs`; the first that is used up ends it.
             repeats: trainings of each configuration.
             terminator: when it is enough, `stagnation` or `regret`, or a mapping with options.
-            warm_start: earlier jobs whose trials the samplers know from the start.
+            warm_start: one or several earlier jobs whose trials the samplers know from the start.
             trial_seconds: a trial that takes longer is stopped and fails.
-            exports: of `onnx`, `pt2`: what the networks on each trial's frontier are stored as too.
+            exports: `onnx`, `pt2` or both: as what networks on each frontier are stored too.
             choice: by which rule the job's network is chosen, and whether it is retrained and
                 fine-tuned, such as `{"rule": "one_standard_error", "retrain": True}`.
             seed: settles splits, weights, batches and proposals.
@@ -134,9 +134,9 @@ class Client:
                 "budget": None if budget is None else dict(budget),
                 "repeats": repeats,
                 "terminator": kind_body(terminator),
-                "warm_start": [j if isinstance(j, str) else j.id for j in warm_start] or None,
-                "trial_seconds": None if trial_seconds is None else float(trial_seconds),
-                "exports": list(exports) or None,
+                "warm_start": _ids(warm_start) or None,
+                "trial_seconds": trial_seconds,
+                "exports": several(exports) or None,
                 "choice": None if choice is None else dict(choice),
             }
             body = {
@@ -181,10 +181,10 @@ class Client:
                 default `-created`, the newest first.
         """
         filters = {
-            "state": _several(state),
+            "state": several(state),
             "dataset": dataset,
             "method": method,
-            "label": _several(label),
+            "label": several(label),
             "owner": owner,
             "text": text,
             "sort": sort,
@@ -282,5 +282,6 @@ class Client:
         self.close()
 
 
-def _several(one_or_more: str | Sequence[str]) -> list[str]:
-    return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)
+def _ids(jobs: Job | str | Sequence[Job | str]) -> list[str]:
+    together = [jobs] if isinstance(jobs, Job | str) else jobs
+    return [job if isinstance(job, str) else job.id for job in together]

@@ -10,7 +10,7 @@ from shrinknets._choosing import best_by_rule
 from shrinknets._errors import LimitsMissedWarning, NoNetworkError
 from shrinknets._network import Network
 from shrinknets._transport import Transport
-from shrinknets.choice import limits_in_words, meets_limits
+from shrinknets.choice import limits_in_words, meets_limits, nearest_in_words
 
 
 class Findings:
@@ -86,10 +86,13 @@ class Findings:
             min_validation_accuracy: look only at networks of at least this share, 0 to 1.
 
         Raises:
-            NoNetworkError: there is none that fits.
+            NoNetworkError: there is none that fits; says how far the nearest ones are.
+            ValueError: a limit, a share or a rule makes no sense.
         """
         if rule is not None and within:
             raise ValueError("a rule says by itself what may be given up: leave within=… out")
+        if not 0 <= within <= 1:
+            raise ValueError(f"within must be a share, 0 to 1, got {within}")
         spec = wire.ChoiceSpec(
             rule=wire.ChoiceRule(rule or "validation"),
             max_parameters=max_parameters,
@@ -97,7 +100,7 @@ class Findings:
             min_validation_accuracy=min_validation_accuracy,
         )
         found = [n for n in self.networks() if n.info.method is not wire.Method.RETRAIN]
-        networks = self._keeping_limits(found)
+        networks = self._keeping_limits(found, spec)
         if within:
             fitting = [n for n in networks if meets_limits(n.info, spec)]
             chosen = _frontier.best(fitting, within=within)
@@ -105,17 +108,20 @@ class Findings:
             chosen = best_by_rule(self._transport, self.info.spec.dataset, networks, spec)
         if chosen is None:
             limit = f" that {limits_in_words(spec)}" if limits_in_words(spec) else ""
-            smallest = min((n.parameters for n in networks), default=None)
-            hint = "" if smallest is None else f"; the smallest has {smallest:,} parameters"
+            nearest = nearest_in_words(networks, spec)
+            hint = f"; {nearest}" if nearest else ""
             raise NoNetworkError(f"job {self.id} ({self.state}) has no network{limit}{hint}")
         return chosen
 
-    def _keeping_limits(self, networks: list[Network]) -> list[Network]:
+    def _keeping_limits(self, networks: list[Network], spec: wire.ChoiceSpec) -> list[Network]:
+        """Those that keep the job's limits, else of those that meet the caller's the nearest."""
         constraints = self.info.spec.constraints
-        kept = _limits.keeping(networks, constraints)
-        least = None if kept else _limits.least_violating(networks, constraints)
-        if least is None:
+        if kept := _limits.keeping(networks, constraints):
             return kept
+        fitting = [n for n in networks if meets_limits(n.info, spec)]
+        least = _limits.least_violating(fitting, constraints)
+        if least is None:
+            return networks
         missed = _limits.missed_in_words(least, constraints)
         warnings.warn(
             f"no network of job {self.id} keeps its limits: this one has {missed}",

@@ -1,6 +1,5 @@
 """HTTP to the service: one connection pool, and every failure as one of the client's errors."""
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import IO, Any, NoReturn, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from shrinknets._encoding import as_json
 from shrinknets._errors import (
     ConflictError,
     InvalidInputError,
@@ -106,7 +106,7 @@ class Transport:
             tries: more than one only where sending it twice is the same as once.
         """
         options = {
-            "content": _as_json(body),
+            "content": as_json(body),
             "headers": {"Content-Type": "application/json", **(headers or {})},
         }
         for left in reversed(range(tries)):
@@ -186,7 +186,7 @@ class Transport:
     def patch(self, path: str, kind: type[Model], *, body: object) -> Model:
         """Change one thing; raises ServiceUnreachableError or ServiceError."""
         headers = {"Content-Type": "application/json"}
-        return _parsed(self._request("PATCH", path, content=_as_json(body), headers=headers), kind)
+        return _parsed(self._request("PATCH", path, content=as_json(body), headers=headers), kind)
 
     def delete(self, path: str) -> None:
         """Delete one thing; raises ServiceUnreachableError or ServiceError."""
@@ -224,24 +224,6 @@ def _checked(api_key: str) -> str:
     if not can_be_key(key):
         raise InvalidKeyError
     return key
-
-
-def _as_json(body: object) -> bytes:
-    """Encode a body; raises InvalidInputError for what JSON has no word for, such as NaN."""
-    if body is None:
-        return b""
-    try:
-        return json.dumps(body, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            Problem(
-                type="about:blank",
-                title="not JSON",
-                status=422,
-                detail=f"this input can't be written as JSON: {error}; give finite numbers, text, "
-                "lists and mappings",
-            )
-        ) from error
 
 
 def _parsed(response: httpx.Response, kind: type[Model]) -> Model:

@@ -139,6 +139,30 @@ def limits_in_words(spec: ChoiceSpec, *, several: bool = False) -> str:
     return f"{'have' if several else 'has'} {' and '.join(limits)}" if limits else ""
 
 
+def nearest_in_words(networks: Sequence[Sized], spec: ChoiceSpec) -> str:
+    """Return for each limit what comes nearest to it; empty without networks or limits."""
+    if not networks:
+        return ""
+    parameters = min(one.parameters for one in networks)
+    macs = min(one.macs for one in networks)
+    accuracy = max(one.validation_accuracy for one in networks)
+    return " and ".join(
+        [
+            *(
+                []
+                if spec.max_parameters is None
+                else [f"the smallest has {parameters:,} parameters"]
+            ),
+            *([] if spec.max_macs is None else [f"the fewest MACs are {macs:,}"]),
+            *(
+                []
+                if spec.min_validation_accuracy is None
+                else [f"the most accurate has {accuracy:.2%} on validation"]
+            ),
+        ]
+    )
+
+
 def _by_rule(
     fitting: Sequence[Candidate], best: Candidate, spec: ChoiceSpec, error: float | None
 ) -> tuple[Candidate, str]:

@@ -46,12 +46,12 @@ class Checkpoint:
         return cls(step=run.step, description=run.description, state=run.state_dict(), extra=extra)
 
     def restore(self, run: Run) -> None:
-        """Let a run that has not begun go on from here; on an error the run is lost.
+        """Let a run that has not begun go on from here, on any device; on an error it is lost.
 
         Raises:
             CheckpointError: the run is another one.
         """
-        here, there = _plain(self.description), _plain(run.description)
+        here, there = _comparable(self.description), _comparable(run.description)
         if here != there:
             raise CheckpointError(
                 "the checkpoint is of another training: "
@@ -178,9 +178,11 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _plain(values: Mapping[str, Any]) -> Any:
-    """Return values as they are after a way through JSON."""
-    return json.loads(json.dumps(values))
+def _comparable(description: Mapping[str, Any]) -> Any:
+    """Return a description as it is after a way through JSON, without the device."""
+    plain = json.loads(json.dumps(description))
+    plain.get("options", {}).pop("device", None)
+    return plain
 
 
 def _differences(here: Any, there: Any, name: str = "") -> Iterator[str]:

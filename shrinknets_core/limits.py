@@ -45,8 +45,10 @@ class Limits:
         pairs = [(float(size.parameters), self.parameters), (float(size.macs), self.macs)]
         if self.milliseconds is not None:
             loop.collect()
-            one = loop.split.train.x[:1]
-            pairs.append((1e3 * forward_seconds(trainee.plain(), one), self.milliseconds))
+            plain = trainee.plain()
+            # The rows of a large data set may lie on another device than the network.
+            one = loop.split.train.x[:1].to(next(plain.parameters()).device)
+            pairs.append((1e3 * forward_seconds(plain, one), self.milliseconds))
         return max((size / limit for size, limit in pairs if limit is not None), default=0.0)
 
 

@@ -16,6 +16,7 @@ from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError
 from shrinknets_core.events import EpochRecord, Phase, TrainedNetwork, TrialEvent
 from shrinknets_core.finishing import finish
+from shrinknets_core.generators import go_on
 from shrinknets_core.polishing import annealed
 from shrinknets_core.snapshots import Snapshot
 from shrinknets_core.stacking import LinearStack
@@ -180,7 +181,7 @@ class StackLoop:
         self.step = int(state["step"])
         self.stack.load_state_dict(state["stack"])
         load_optimizer(self.optimizer, state["optimizer"])
-        self._rng.set_state(state["order"])
+        go_on(self._rng, state["order"])
         self._pending = [read_record(fields) for fields in state["pending"]]
         parts = zip(self.choices, state["choices"], self.snapshots, strict=True)
         for choice, chosen, snapshot in parts:

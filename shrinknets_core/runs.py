@@ -18,11 +18,12 @@ class Run(ABC, Iterator[TrialEvent]):
     """A training under way, which yields what happens.
 
     On the CPU a run that goes on from a state gives bit for bit the epochs and networks of one
-    that was never interrupted, with as many threads.
+    that was never interrupted, with as many threads. It may go on on another kind of device, where
+    rows come in another order.
 
     Attributes:
         description: what is trained on what and how, as plain values; a state fits the runs of the
-            same description alone.
+            same description alone, but for the device.
     """
 
     def __init__(self, description: Mapping[str, Any]) -> None:
@@ -60,7 +61,7 @@ class Run(ABC, Iterator[TrialEvent]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, in place; the run must not have begun, and is lost on an error.
 
-        Sets torch's global generator too, which layers such as dropout draw from.
+        Sets torch's global generators too, which layers such as dropout draw from.
 
         Raises:
             OptionError: the run has begun.
@@ -101,8 +102,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return a run's description; `more` are plain values of the method's own.
 
-    Of the device only the kind counts, as generators of different kinds don't understand each
-    other's states.
+    Of the device only the kind is told.
     """
     where = {"device": torch.device(options.device).type}
     rows = {part: len(getattr(split, part)) for part in ("train", "validation", "test")}

@@ -14,6 +14,7 @@ from shrinknets_core.data import Rows, Split
 from shrinknets_core.errors import DivergedError, OptionError
 from shrinknets_core.events import EpochRecord, Phase
 from shrinknets_core.families import Family
+from shrinknets_core.generators import global_states, go_on, set_global_states
 from shrinknets_core.method import Rule, ShrinkOptions
 from shrinknets_core.speed import Forward, Precision
 from shrinknets_core.states import load_optimizer
@@ -194,16 +195,16 @@ class Loop:
             "trainee": self.trainee.state_dict(),
             "optimizer": {str(number): one for number, one in optimizer.items()},
             "order": self._rng.get_state(),
-            "global": torch.get_rng_state(),
+            **global_states(self._rng.device),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state, in place, with an optimiser of its own; sets the global generator."""
+        """Go on from a state, in place, with an optimiser of its own; sets global generators."""
         self.trainee.load_state_dict(state["trainee"])
         self.optimizer = self._make_optimizer()
         load_optimizer(self.optimizer, state["optimizer"])
-        self._rng.set_state(state["order"])
-        torch.set_rng_state(state["global"])
+        go_on(self._rng, state["order"])
+        set_global_states(state, self._rng.device)
         self.step = int(state["step"])
 
     def _make_optimizer(self) -> torch.optim.AdamW:

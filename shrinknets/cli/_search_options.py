@@ -39,6 +39,20 @@ WarmStart = Annotated[
     list[str] | None,
     typer.Option(metavar="JOB", help="Know the trials of this job from the start; once for each."),
 ]
+RuleOption = Annotated[
+    wire.ChoiceRule | None,
+    typer.Option(help="How the job's network is chosen. [default: validation]"),
+]
+MinValidationAccuracy = Annotated[
+    float | None, typer.Option(help="Choose a network of at least this share, 0 to 1.")
+]
+Retrain = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train so many networks of the chosen widths from scratch too."),
+]
+FineTune = Annotated[
+    int | None, typer.Option(min=1, help="Train the chosen network on for so many epochs.")
+]
 
 
 def limits_of(
@@ -56,11 +70,15 @@ def budget_of(
 
 
 def choice_of(
-    rule: wire.ChoiceRule | None, retrain: int | None, fine_tune: int | None
+    rule: wire.ChoiceRule | None,
+    min_validation_accuracy: float | None,
+    retrain: int | None,
+    fine_tune: int | None,
 ) -> dict[str, Any] | None:
     """Return what was given of how the job's network is chosen; None where nothing was."""
     seeds = {} if retrain is None else {"retrain": True, "retrain_seeds": retrain}
-    return _given(rule=rule, fine_tune_epochs=fine_tune, **seeds)
+    accuracy = {"min_validation_accuracy": min_validation_accuracy}
+    return _given(rule=rule, fine_tune_epochs=fine_tune, **accuracy, **seeds)
 
 
 def _given(**options: Any) -> dict[str, Any] | None:

@@ -67,19 +67,14 @@ def submit(
     budget_seconds: options.BudgetSeconds = None,
     budget_macs: options.BudgetMacs = None,
     warm_start: options.WarmStart = None,
-    rule: Annotated[
-        wire.ChoiceRule | None,
-        typer.Option(help="How the job's network is chosen. [default: validation]"),
+    rule: options.RuleOption = None,
+    min_validation_accuracy: options.MinValidationAccuracy = None,
+    retrain: options.Retrain = None,
+    fine_tune: options.FineTune = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Settles everything that is drawn. [default: 0]")
     ] = None,
-    retrain: Annotated[
-        int | None,
-        typer.Option(min=1, help="Train so many networks of the chosen widths from scratch too."),
-    ] = None,
-    fine_tune: Annotated[
-        int | None, typer.Option(min=1, help="Train the chosen network on for so many epochs.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Settles everything that is drawn.")] = 0,
-    name: Annotated[str, typer.Option(help="For people.")] = "",
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(help="KEY:VALUE, to find it by; once for each."),
@@ -105,12 +100,13 @@ def submit(
     }
     limits = options.limits_of(max_parameters, max_macs, max_latency_ms)
     budget = options.budget_of(budget_trials, budget_seconds, budget_macs)
-    choice = options.choice_of(rule, retrain, fine_tune)
+    choice = options.choice_of(rule, min_validation_accuracy, retrain, fine_tune)
     kinds = (sampler, pruner, objective, terminator, repeats, limits, budget, warm_start, choice)
     with Client(url) as client:
         if spec is not None:
-            others = (dataset, method, trials, family, width, export, label, priority)
-            if any((*others, *kinds, trial_seconds, *training.values())):
+            others = (dataset, method, trials, family, width, export, trial_seconds)
+            steering = (seed, name, label, priority)
+            if any(map(_is_given, (*others, *kinds, *steering, *training.values()))):
                 raise typer.BadParameter(
                     "the file holds the whole job: leave the other options out"
                 )
@@ -134,8 +130,8 @@ def submit(
                 trial_seconds=trial_seconds,
                 exports=export or (),
                 choice=choice,
-                seed=seed,
-                name=name,
+                seed=0 if seed is None else seed,
+                name=name or "",
                 labels=_read_labels(label or []) or None,
                 priority=priority,
             )
@@ -148,8 +144,17 @@ def submit(
             sys.stderr.write(f"{client.url}/jobs/{job.id}\n")
 
 
+def _is_given(option: object) -> bool:
+    # Of an option that may be given more than once there is a list, empty where it is not.
+    return option is not None and option != []
+
+
 def _read_labels(labels: list[str]) -> dict[str, str]:
-    return {key: value for key, _, value in (label.partition(":") for label in labels)}
+    pairs = [label.partition(":")[::2] for label in labels]
+    read = dict(pairs)
+    if len(read) < len(pairs):
+        raise typer.BadParameter("give each key once", param_hint="--label")
+    return read
 
 
 def _read_json(path: Path) -> object:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shrinknets_core.feature_groups import Group
 from shrinknets_core.filters import floor_value
+from shrinknets_core.generators import go_on
 from shrinknets_core.method.bank import Bank
 from shrinknets_core.method.options import Removal, ShrinkOptions
 
@@ -36,6 +37,8 @@ class Deaths:
         self._chance = options.removal_probability
         self._trial_steps = options.probation_steps
         self._rng: torch.Generator | None = None
+        self._saved: Tensor | None = None
+        """Where chance is to go on; the device is known when gates are seen."""
         for group in groups:
             # A branch beside a skip connection may die wholly.
             group.filter.min_features = 0 if group.bypass is not None else options.min_features
@@ -56,9 +59,8 @@ class Deaths:
         if self._removal is Removal.AT_ONCE:
             torch.sign(bank.theta, out=bank.alive)
         elif self._removal is Removal.RANDOM:
-            if self._rng is None:
-                self._rng = torch.Generator(bank.theta.device).manual_seed(0)
-            draw = torch.rand(bank.theta.shape, generator=self._rng, device=self._rng.device)
+            rng = self._generator(bank.theta.device)
+            draw = torch.rand(bank.theta.shape, generator=rng, device=rng.device)
             draw = draw.to(bank.theta.device)
             bank.alive.mul_((bank.theta > 0) | (draw >= self._chance))
 
@@ -70,13 +72,19 @@ class Deaths:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where chance stands; all else is in the filters' buffers."""
-        return {} if self._rng is None else {"rng": self._rng.get_state()}
+        saved = self._saved if self._rng is None else self._rng.get_state()
+        return {} if saved is None else {"rng": saved}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; draws go on on the CPU."""
-        if "rng" in state:
-            self._rng = torch.Generator()
-            self._rng.set_state(state["rng"])
+        """Go on from a state; on another kind of device chance begins anew."""
+        self._rng, self._saved = None, state.get("rng")
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if self._rng is None:
+            self._rng = torch.Generator(device).manual_seed(0)
+            if self._saved is not None:
+                go_on(self._rng, self._saved)
+        return self._rng
 
     def judge(self, bank: Bank, *, step_size: float, lam: float) -> None:
         """Take a proximal step in which gates that reach 0 are watched before they are given up.

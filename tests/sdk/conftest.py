@@ -94,6 +94,20 @@ def client(served: Served) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
+def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service without a worker, in which jobs wait."""
+    served = Served(tmp_path_factory.mktemp("queue"), "--no-worker")
+    yield served.url
+    assert served.stop() == 0
+
+
+@pytest.fixture
+def queue(queue_url: str) -> Iterator[Client]:
+    with Client(queue_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def finished_job(served: Served) -> Iterator[Job]:
     """Make a job of all methods that has ended."""
     with Client(served.url) as client:

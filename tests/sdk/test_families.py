@@ -7,7 +7,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from shrinknets.cli import _jobs
+from shrinknets.cli import _submit
 from shrinknets.cli._app import app
 from tests.sdk.test_submitting import Seen
 
@@ -44,7 +44,7 @@ def test_the_command_passes_family_precision_and_compilation_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = Seen()
-    monkeypatch.setattr(_jobs, "Client", lambda _: seen.client())
+    monkeypatch.setattr(_submit, "Client", lambda _: seen.client())
     options = "--family lenet5 --width 3 --width 4 --width 5 --precision bf16 --compile"
     answer = CliRunner().invoke(app, ["submit", "--dataset", "mine", *options.split()])
     assert answer.exit_code == 0, answer.output

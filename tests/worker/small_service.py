@@ -70,7 +70,7 @@ class SmallService:
     def content(self, path: str) -> bytes:
         if self.status >= 400:
             return b'{"type": "about:blank", "title": "No", "status": 0, "detail": "not like this"}'
-        if path.endswith(("/records", "/checkpoints", "/resume")):
+        if path.endswith(("/records", "/checkpoints", "/resume", "/renew")):
             return b'{"order": "%s"}' % self.order.value.encode()
         if path.endswith("/logs"):
             return b'{"next": 0}'

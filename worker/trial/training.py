@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from shrinknets.wire import (
     TRAINING_PARAMS,
     Method,
@@ -41,11 +43,13 @@ def train(
     """Train as the trial's method and parameters say, yielding events as they happen.
 
     `files` has the data sets that users handed in, `fetch_network` the network to start from; each
-    batch is trained in `micro_batches` parts.
+    batch is trained in `micro_batches` parts. Seeds torch's global generators.
     """
     spec, trial = assignment.spec, assignment.trial
     # The split follows from the job, the rest from the trial: all methods see the same data.
     split = _load(assignment, files)
+    # Layers such as dropout draw from the global generators, which begin anywhere.
+    torch.manual_seed(trial.seed)
     training = spec.training.model_dump() | _own_training(trial.params)
     options = TrainOptions(**training, seed=trial.seed, device=device, micro_batches=micro_batches)
     family = get_family(spec.network.family)
