@@ -38,6 +38,7 @@ def run(content: bytes, form: Format, rows: Tensor) -> Tensor:
     return torch.from_numpy(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", Format)
 def test_an_export_takes_any_number_of_rows(trained: TrainedNetwork, form: Format) -> None:
     content = export_network(trained.module, form, rows=probe_of(serialise(trained)))
@@ -48,6 +49,7 @@ def test_an_export_takes_any_number_of_rows(trained: TrainedNetwork, form: Forma
             torch.testing.assert_close(run(content, form, rows), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", Format)
 def test_images_are_exported_with_their_standardisation(form: Format) -> None:
     mean, std = torch.rand(3, 1, 1), torch.rand(3, 1, 1) + 0.5

@@ -32,6 +32,7 @@ def shrink(model: nn.Module, x: Tensor) -> nn.Module:
     return shrinker.finish().eval()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shrunken_network_runs_in_onnx_runtime(name: str, tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_networks_of_other_families_go_on_too(family: str, method: str) -> None:
     expect_the_same_rest(start, some)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_resumed_again_and_again(digits: Split) -> None:
     def start() -> Run:
         return train_shrinking(digits, widths=(40,), options=QUICK, lam=0.02)

@@ -217,6 +217,7 @@ def test_pickling_keeps_the_new_code() -> None:
     assert_same(outputs(network, x), outputs(loaded, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Attention, Modes])
 def test_new_code_compiles_and_exports(make: Callable[[], nn.Module]) -> None:
     x = tokens() if make is Attention else rows()

@@ -82,6 +82,7 @@ def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changes: Any
     save_file(tensors, path, metadata={"shrinknets": json.dumps(description)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "widths", "lam"), CASES, ids=[case[0] for case in CASES])
 @pytest.mark.parametrize("method", ["fixed", "shrinking"])
 def test_a_network_of_a_family_comes_back_and_takes_raw_rows(
@@ -149,6 +150,7 @@ def test_files_of_the_first_format_still_load(kind: str) -> None:
     assert loaded(torch.ones(shape)).shape == (2, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", Format)
 @pytest.mark.parametrize(("name", "widths"), [("vgg11", VGG), ("resnet20", RESNET)])
 def test_convolutional_networks_are_exported(

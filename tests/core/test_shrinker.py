@@ -195,6 +195,7 @@ def test_a_graph_that_is_still_alive_does_not_harm_the_next_step(model: Net, x: 
     assert loss.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_collected_model_can_be_copied_exported_and_compiled(
     finished: bool, model: Net, x: Tensor

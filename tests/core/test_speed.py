@@ -54,6 +54,7 @@ def test_bf16_rounds_products_and_keeps_weights_gates_and_networks_in_float32(
         assert math.isclose(ours, theirs, rel_tol=0.2)
 
 
+@pytest.mark.slow
 def test_bf16_trains_convolutions_with_batch_norm() -> None:
     y = torch.arange(60) % 2
     x = torch.randn(60, 1, 32, 32) + 2 * y.view(-1, 1, 1, 1)

@@ -107,6 +107,7 @@ def test_a_penalty_too_high_is_reported_as_a_collapse(digits: Split, rule: Rule)
     assert events[-1].step < 100
 
 
+@pytest.mark.slow
 def test_the_path_yields_ever_smaller_networks_that_work(digits: Split) -> None:
     options = TrainOptions(epochs=20, batch_size=64, lr=3e-3)
     events = list(follow_path(digits, widths=(100,), options=options))

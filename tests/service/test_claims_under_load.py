@@ -61,6 +61,7 @@ def test_two_hundred_claimers_at_once_get_each_job_exactly_once(
     assert Counter(claimed) == Counter(submitted)
 
 
+@pytest.mark.slow
 def test_claims_over_http_by_two_servers_give_each_job_once(settings: Settings) -> None:
     # Nobody renews here, and a busy machine may take its time.
     patient = settings.model_copy(update={"job_lease_seconds": 600.0})

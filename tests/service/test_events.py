@@ -145,6 +145,7 @@ def test_streams_end_when_the_service_stops(settings: Settings) -> None:
     opened.close()
 
 
+@pytest.mark.slow
 def test_more_writers_than_threads_do_not_block_each_other(live_url: str) -> None:
     def submit(_: int) -> int:
         with httpx.Client(base_url=live_url, timeout=30) as client:

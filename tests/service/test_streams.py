@@ -32,6 +32,7 @@ def live(live_url: str) -> Iterator[WorkerActor]:
         yield WorkerActor(client)
 
 
+@pytest.mark.slow
 def test_a_reader_that_does_not_read_is_cut_off_and_holds_nobody_up(
     live_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def _events(store: Store, count: int) -> list[feed.Event]:
         return feed.events.read_events(tx, after=0, limit=count)
 
 
+@pytest.mark.slow
 def test_a_hundred_and_fifty_readers_hear_everything_once_and_in_order(
     live_url: str, store: Store
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_hundred_and_fifty_readers_hear_everything_once_and_in_order(
             assert reader.result() == (whole if number % 3 else whole[-1:])
 
 
+@pytest.mark.slow
 def test_replay_beside_many_writers_has_neither_gaps_nor_doubles(
     live_url: str, store: Store
 ) -> None:
@@ -239,6 +242,7 @@ def test_readers_hold_no_transaction_and_no_thread(
             one.close()
 
 
+@pytest.mark.slow
 def test_a_reader_that_never_reads_again_is_given_up(
     store: Store,
     settings: Settings,

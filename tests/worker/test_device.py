@@ -93,6 +93,7 @@ def test_a_real_nvidia_smi_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert look_at_machine().cards == ()
 
 
+@pytest.mark.slow
 def test_a_worker_says_at_its_start_what_there_is() -> None:
     asked = [sys.executable, "-m", "worker", "--device"]
     variables = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}

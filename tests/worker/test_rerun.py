@@ -120,6 +120,7 @@ def _without_seconds(one: Record) -> dict[str, Any]:
     return one.model_dump(exclude={"seconds"})
 
 
+@pytest.mark.slow
 def test_a_service_that_is_away_is_told_in_a_line() -> None:
     command = [sys.executable, "-m", "shrinknets", "rerun", "trial-0000000000"]
     answer = subprocess.run(

@@ -125,6 +125,7 @@ def test_a_weight_before_a_norm_does_not_count_but_the_norms_scale_does() -> Non
     assert torch.equal(scales(layout_)[group], before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["mlp", "residual_mlp", "lenet5", "vgg11", "resnet20"])
 def test_sizes_are_the_familys_before_and_after_deaths_and_collection(family: str) -> None:
     chosen = get_family(family)

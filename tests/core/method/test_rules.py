@@ -31,6 +31,7 @@ def noise_in(shrinker: Shrinker, scale: float, rng: torch.Generator) -> None:
         theta.grad = scale * torch.randn(theta.shape, generator=rng, dtype=theta.dtype)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     widths=st.lists(st.integers(2, 30), min_size=1, max_size=3),
