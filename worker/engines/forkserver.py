@@ -182,6 +182,7 @@ def _in_words(exit_code: int) -> str:
 def _load_command(module: str) -> Command:
     for name in _PRELOAD:
         importlib.import_module(name)
+    importlib.import_module("shrinknets_core.data").preload()
     command: Command = importlib.import_module(f"{module}.__main__").main
     # Frozen objects are never touched by a collection, so children share their memory.
     gc.collect()
