@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from shrinknets_core.batches import place
-from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.errors import OptionError
 from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
+from shrinknets_core.loop_runs import LoopRun
 from shrinknets_core.polishing import anneal
 from shrinknets_core.runs import Run, describe
-from shrinknets_core.states import copied
 from shrinknets_core.trainee import Trainee
 from shrinknets_core.training import Loop, TrainOptions
 
@@ -72,7 +71,7 @@ def fine_tune(
     )
 
 
-class _FineTuning(Run):
+class _FineTuning(LoopRun):
     def __init__(
         self,
         loop: Loop,
@@ -82,16 +81,10 @@ class _FineTuning(Run):
         epochs: int,
         origin: Mapping[str, Any],
     ) -> None:
-        super().__init__(description)
-        self._loop = loop
+        super().__init__(loop, description)
         self._lr = lr
         self._epochs = epochs
         self._origin = dict(origin)
-        self._choice = Choice()
-
-    @property
-    def step(self) -> int:
-        return self._loop.step
 
     def _go_on(self) -> Iterator[TrialEvent]:
         yield from anneal(
@@ -105,13 +98,6 @@ class _FineTuning(Run):
         self._ended = True
         tuned = finish(self._choice, self._loop.split, self._loop.trainee)
         yield replace(tuned, **self._origin)
-
-    def _state(self) -> dict[str, Any]:
-        return {"loop": copied(self._loop.state_dict()), "choice": self._choice.state_dict()}
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._loop.load_state_dict(state["loop"])
-        self._choice.load_state_dict(state["choice"], self._loop.trainee.rebuild)
 
 
 @torch.no_grad()

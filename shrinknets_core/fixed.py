@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shrinknets_core.batches import place
-from shrinknets_core.choice import Choice
 from shrinknets_core.data import Split
 from shrinknets_core.events import Phase, TrialEvent
 from shrinknets_core.families import Family, mlp_family
 from shrinknets_core.finishing import finish
+from shrinknets_core.loop_runs import LoopRun
 from shrinknets_core.polishing import anneal
 from shrinknets_core.runs import Run, describe
-from shrinknets_core.states import copied
 from shrinknets_core.training import Loop, TrainOptions
 
 
@@ -42,16 +41,10 @@ def train_fixed(
     return _Fixed(loop, options, describe("fixed", split, widths, options, family, l2=l2))
 
 
-class _Fixed(Run):
+class _Fixed(LoopRun):
     def __init__(self, loop: Loop, options: TrainOptions, description: Mapping[str, Any]) -> None:
-        super().__init__(description)
-        self._loop = loop
+        super().__init__(loop, description)
         self._options = options
-        self._choice = Choice()
-
-    @property
-    def step(self) -> int:
-        return self._loop.step
 
     def _go_on(self) -> Iterator[TrialEvent]:
         loop, options, choice = self._loop, self._options, self._choice
@@ -70,10 +63,3 @@ class _Fixed(Run):
         )
         self._ended = True
         yield finish(choice, loop.split, loop.trainee)
-
-    def _state(self) -> dict[str, Any]:
-        return {"loop": copied(self._loop.state_dict()), "choice": self._choice.state_dict()}
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._loop.load_state_dict(state["loop"])
-        self._choice.load_state_dict(state["choice"], self._loop.trainee.rebuild)
