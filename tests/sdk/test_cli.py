@@ -17,6 +17,7 @@ from shrinknets import Client, Job
 from shrinknets.wire import JobState
 from shrinknets_core import load_network
 from tests.sdk.conftest import SMALL, Served
+from tests.worker.real_processes import all_gone
 
 pytestmark = pytest.mark.slow
 
@@ -177,8 +178,7 @@ def test_nothing_is_left_running_however_serve_ends(start_serving: Serve, order:
     assert len(family) >= 4
     served.process.send_signal(order)
     served.process.wait(60)
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert [process.cmdline() for process in alive] == []
+    assert all_gone(family)
 
 
 def test_serve_replaces_a_worker_that_died(start_serving: Serve) -> None:

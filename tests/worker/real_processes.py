@@ -164,7 +164,7 @@ class RealWorker:
         for server in self.process.children():
             # Others than the forkserver come and go.
             with contextlib.suppress(psutil.NoSuchProcess):
-                found += server.children()
+                found += [child for child in server.children() if _is_attempt(child)]
         return found
 
     def wait_for_trial_processes(self, number: int) -> list[psutil.Process]:
@@ -178,6 +178,13 @@ class RealWorker:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def _is_attempt(process: psutil.Process) -> bool:
+    """Whether a child of a forkserver writes an attempt's log; another one lists the families."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process.pid}/fd/1").readlink().name.startswith("attempt-")
+    return False
 
 
 def final(job: Job) -> Job | None:
