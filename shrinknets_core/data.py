@@ -108,9 +108,11 @@ def load_dataset(name: str, *, seed: int) -> Split:
 
 
 def preload() -> None:
-    """Read all data sets that `load_dataset` knows, so that forks of this process have them."""
+    """Do what `load_dataset` does at its first calls, so that forks of this process need not."""
     for name in LOADERS:
         _read(name)
+    # The first split looks through all installed packages for kinds of tables.
+    train_test_split([0, 1], test_size=1)
 
 
 @cache

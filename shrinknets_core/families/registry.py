@@ -63,6 +63,8 @@ def get_family(name: str) -> Family:
         BrokenFamilyError: a distribution announces it, but it can't be loaded.
         FamilyClashError: more than one family goes by this name.
     """
+    if name in BUILT_IN and not _may_be_announced(name):
+        return BUILT_IN[name]
     announced = _announced()
     entries = announced.entries.get(name, [])
     owners = ["shrinknets itself"] if name in BUILT_IN else []
@@ -76,6 +78,18 @@ def get_family(name: str) -> Family:
 
 def _names(announced: _Announced) -> tuple[str, ...]:
     return (*BUILT_IN, *sorted(announced.entries.keys() - BUILT_IN.keys()))
+
+
+def _may_be_announced(name: str) -> bool:
+    """Whether somebody may claim the name; looks for the words, as parsing takes long."""
+    for distribution in metadata.distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+        except (OSError, ValueError):
+            return True
+        if GROUP in text and name in text:
+            return True
+    return False
 
 
 def _announced() -> _Announced:
