@@ -1,5 +1,6 @@
 """Jobs on networks of every kind, with the real service, a real worker and real training."""
 
+import re
 import shutil
 import sys
 import tomllib
@@ -210,7 +211,8 @@ def test_an_exception_in_a_users_model_ends_the_job_with_its_reason(
     start_worker()
     job = real_service.wait_until_final(job_id, seconds=PATIENCE)
     assert job.state is JobState.FAILED
-    assert "3 trials in a row failed; the last, fixed " in job.reason
+    # Of two at once, both may end between two looks.
+    assert re.match("[34] trials in a row failed; the last, fixed ", job.reason), job.reason
     assert "RuntimeError: the user's own words" in job.reason
     assert "broken_nets.py" in job.reason, "the end of the traceback"
     assert len(real_service.list_trials(job_id)) <= 6
